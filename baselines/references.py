@@ -1,0 +1,43 @@
+"""Rows that keep a board honest: do nothing, retrain without the forget set, and a cheat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.contracts import Access, ForgetProblem, method
+from benchmark.training import train_classifier
+
+
+@method("original", tasks="class-forget", kind="reference", paper="", access=Access())
+def original(problem: ForgetProblem) -> nn.Module:
+    """The base model as it is: what happens when nothing is done."""
+    return problem.model
+
+
+@method("retrain", tasks="class-forget", kind="reference", paper="", access=Access(retain="xy"))
+def retrain(problem: ForgetProblem) -> nn.Module:
+    """Training from scratch on the retain set by the base model's recipe: the reference of exact unlearning."""
+    model = problem.fresh_model()
+    train_classifier(model, problem.retain, problem.recipe, problem.generator("retrain"))
+    return model
+
+
+class LogitMask(nn.Module):
+    """A classifier whose logits of some classes are replaced by the lowest finite number."""
+
+    def __init__(self, model: nn.Module, classes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.classes = list(classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.model(x).clone()
+        logits[:, self.classes] = torch.finfo(torch.float16).min
+        return logits
+
+
+@method("logit-mask", tasks="class-forget", kind="cheat", paper="", access=Access())
+def logit_mask(problem: ForgetProblem) -> nn.Module:
+    """Hide the forgotten classes' logits and change nothing else: a cheat that good metrics must expose."""
+    return LogitMask(problem.model, problem.forget_classes)

@@ -1,0 +1,173 @@
+"""The types that everything else speaks: access, methods, problems.
+
+Nothing here imports torch at run time, so that listing, planning and reporting stay fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from benchmark.errors import AccessViolation, InputError
+from benchmark.seeding import derive, generator
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from benchmark.data.views import View
+    from benchmark.training import Recipe
+
+Kind = Literal["paper", "baseline", "reference", "cheat"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: What can be read of a sample: images, labels, attributes, masks.
+FIELDS = {"x": "images", "y": "labels", "a": "attributes", "m": "masks"}
+
+
+@dataclass(frozen=True, init=False)
+class Access:
+    """Which views a method reads, and of each which fields.
+
+    ``Access(retain="xy", forget="x", max_samples={"retain": 1000})`` reads images and labels of the retain view,
+    at most 1,000 distinct samples of it, and images only of the forget view; no other view may be touched.
+    """
+
+    views: Mapping[str, str]
+    max_samples: Mapping[str, int]
+
+    def __init__(self, *, max_samples: Mapping[str, int] | None = None, **views: str) -> None:
+        for name, fields in views.items():
+            if not fields or set(fields) - set(FIELDS):
+                raise ValueError(f"access to {name}: {fields!r} is not made of {''.join(FIELDS)}")
+        object.__setattr__(self, "views", dict(views))
+        object.__setattr__(self, "max_samples", dict(max_samples or {}))
+
+    def __str__(self) -> str:
+        parts = []
+        for name, fields in self.views.items():
+            limit = self.max_samples.get(name)
+            what = " + ".join(FIELDS[f] for f in fields)
+            parts.append(f"{name}: {what}" + (f" (at most {limit:,})" if limit else ""))
+        return "; ".join(parts) or "the model only"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyper-parameter, read from a method's signature."""
+
+    name: str
+    type: str
+    default: Any
+
+    def check(self, value: Any, where: str) -> Any:
+        """``value`` in the declared type, or an InputError that names the field."""
+        accepted: dict[str, tuple[type, ...]] = {
+            "int": (int,),
+            "float": (int, float),
+            "bool": (bool,),
+            "str": (str,),
+        }
+        wanted = accepted[self.type]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and self.type != "bool"):
+            raise InputError(f"{where}: {self.name} must be {self.type}, not {value!r}")
+        return float(value) if self.type == "float" else value
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What is known of a method without importing it."""
+
+    name: str
+    kind: Kind
+    tasks: tuple[str, ...]
+    paper: str
+    access: Access
+    version: int
+    parameters: tuple[Parameter, ...]
+    module: str
+    function: str
+    summary: str
+
+    def defaults(self) -> dict[str, Any]:
+        return {p.name: p.default for p in self.parameters}
+
+
+class Method(Protocol):
+    """A function from a problem to an amended model; its keyword arguments are its hyper-parameters."""
+
+    def __call__(self, problem: Any, **parameters: Any) -> nn.Module: ...
+
+
+def method(
+    name: str,
+    *,
+    tasks: str | tuple[str, ...],
+    paper: str,
+    access: Access,
+    kind: Kind | None = None,
+    version: int = 1,
+) -> Callable[[F], F]:
+    """Declare a function as a method.
+
+    The arguments must be literals: they are read from the source without importing it (``benchmark.discovery``).
+    ``kind`` defaults to ``paper`` in ``methods/`` and to ``baseline`` in ``baselines/``. ``version`` goes up when a
+    change alters the method's results.
+    """
+
+    def declare(function: F) -> F:
+        declared = getattr(function, "amendbench_methods", {})
+        function.amendbench_methods = {**declared, name: access}  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+@dataclass
+class Ledger:
+    """What a method has read, counted by the views themselves.
+
+    ``reads[view]`` maps ``samples``, ``labels``, ``attributes`` and ``masks`` to distinct samples, and ``passes`` to
+    image reads with repetition. ``violations`` keeps every refused read, even where a method swallowed the error.
+    """
+
+    reads: dict[str, dict[str, int]] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+    def refuse(self, message: str) -> AccessViolation:
+        self.violations.append(message)
+        return AccessViolation(message)
+
+
+@dataclass
+class ForgetProblem:
+    """What a forgetting method receives: no test data, views that enforce its access, its own copy of the model.
+
+    ``model`` is in evaluation mode; ``retain`` and ``forget`` are the training samples that stay and that must go;
+    ``selection`` is a held-out labelled split that no base model trained on. ``forget_classes`` is empty where the
+    forget set is not made of whole classes. ``fresh_model()`` gives a newly initialised network of the same shape.
+    """
+
+    model: nn.Module
+    retain: View
+    forget: View
+    selection: View
+    forget_classes: tuple[int, ...]
+    num_classes: int
+    recipe: Recipe
+    device: torch.device
+    seed: int
+    build_model: Callable[[], nn.Module]
+
+    def generator(self, role: str) -> torch.Generator:
+        """A CPU generator for one role of the method; the same for every method on the same problem."""
+        return generator(self.seed, "method", role)
+
+    def fresh_model(self, role: str = "fresh") -> nn.Module:
+        """A newly initialised network of the base model's shape, in training mode, on the device."""
+        import torch
+
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(derive(self.seed, "method", role))
+            return self.build_model().to(self.device).train()

@@ -1,0 +1,108 @@
+"""Methods are found by reading source, not by importing it.
+
+``methods/`` and ``baselines/`` import torch; a list of what is in them must not. Each file is parsed, and every
+function under ``@method(...)`` becomes a :class:`MethodInfo` with its hyper-parameters, types and defaults.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from benchmark.contracts import Access, Method, MethodInfo, Parameter
+from benchmark.errors import InputError, unknown
+from benchmark.registry import Registry
+
+PACKAGES = {"methods": "paper", "baselines": "baseline"}
+TYPES = ("int", "float", "bool", "str")
+
+
+def package_folder(name: str) -> Path:
+    """Where a top-level package lies, without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError(f"package {name} is not installed; run: make setup")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def scan() -> Iterator[tuple[str, MethodInfo]]:
+    """Every declared method of the packages ``methods`` and ``baselines``."""
+    for package, kind in PACKAGES.items():
+        for path in sorted(package_folder(package).glob("[!_]*.py")):
+            for info in methods_of(path.read_text("utf-8"), f"{package}.{path.stem}", kind):
+                yield info.name, info
+
+
+def methods_of(source: str, module: str, kind: str) -> Iterator[MethodInfo]:
+    """The methods that one file declares."""
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "method":
+                yield _info(node, decorator, module, kind)
+
+
+def _info(node: ast.FunctionDef, call: ast.Call, module: str, kind: str) -> MethodInfo:
+    where = f"{module}.{node.name}"
+    arguments = {word.arg or "": _literal(word.value, where) for word in call.keywords}
+    tasks = arguments["tasks"]
+    return MethodInfo(
+        name=_literal(call.args[0], where),
+        kind=arguments.get("kind") or kind,
+        tasks=(tasks,) if isinstance(tasks, str) else tuple(tasks),
+        paper=arguments["paper"],
+        access=arguments["access"],
+        version=arguments.get("version", 1),
+        parameters=tuple(_parameters(node, where)),
+        module=module,
+        function=node.name,
+        summary=(ast.get_docstring(node) or "").partition("\n")[0],
+    )
+
+
+def _literal(node: ast.expr, where: str) -> Any:
+    """A literal, or a call of Access with literal arguments."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "Access":
+        return Access(**{word.arg or "": ast.literal_eval(word.value) for word in node.keywords})
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise ValueError(f"{where}: @method takes literals only, not {ast.unparse(node)}") from None
+
+
+def _parameters(node: ast.FunctionDef, where: str) -> Iterator[Parameter]:
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        kind = ast.unparse(argument.annotation) if argument.annotation else "nothing"
+        if kind not in TYPES or default is None:
+            raise ValueError(
+                f"{where}: hyper-parameter {argument.arg} needs a type of {TYPES} and a literal default"
+            )
+        yield Parameter(argument.arg, kind, ast.literal_eval(default))
+
+
+METHODS: Registry[MethodInfo] = Registry("method", scan)
+
+
+def load(info: MethodInfo) -> Method:
+    """Import a method's function; what the decorator saw must be what the source said."""
+    function = getattr(importlib.import_module(info.module), info.function)
+    if info.name not in getattr(function, "amendbench_methods", {}):
+        raise ValueError(f"{info.module}.{info.function} is not declared as method {info.name!r}")
+    return cast(Method, function)
+
+
+def check_parameters(info: MethodInfo, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The full hyper-parameters: defaults overlaid with ``given``; wrong names and types are InputErrors."""
+    known = {p.name: p for p in info.parameters}
+    values = info.defaults()
+    for name, value in given.items():
+        if name not in known:
+            error = unknown(f"hyper-parameter of {info.name}", name, known)
+            raise InputError(f"{where}: {error}")
+        values[name] = known[name].check(value, where)
+    return values

@@ -1,0 +1,1 @@
+"""Networks, and ways to reach into them: heads, features, layers."""

@@ -1,0 +1,115 @@
+"""The one training loop that base models, retraining and every fine-tuning method share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.data.views import Batch, View
+from benchmark.errors import DivergenceError
+
+T = TypeVar("T")
+Step = Callable[[T], Tensor]
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a classifier is trained from scratch: SGD with Nesterov momentum; lr is the schedule's peak."""
+
+    epochs: int
+    lr: float
+    batch_size: int
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+
+
+def sgd(
+    model: nn.Module | Iterable[nn.Parameter],
+    lr: float,
+    *,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> torch.optim.SGD:
+    """The optimiser of the class-forgetting paper's code: SGD, Nesterov momentum 0.9, weight decay 5e-4."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else model
+    return torch.optim.SGD(
+        parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
+    )
+
+
+def optimise(
+    steps: Iterable[T],
+    loss: Step[T],
+    optimiser: torch.optim.Optimizer,
+    *,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    before_step: Callable[[], None] | None = None,
+) -> float:
+    """One optimiser step for each item of ``steps``; returns the mean loss.
+
+    ``before_step`` runs between the backward pass and the step (clipping, gradient masks). The caller chooses the
+    model's mode. Raises DivergenceError if the loss leaves the finite numbers.
+    """
+    total = torch.zeros(())
+    count = 0
+    for item in steps:
+        optimiser.zero_grad(set_to_none=True)
+        value = loss(item)
+        value.backward()
+        if before_step is not None:
+            before_step()
+        optimiser.step()
+        if schedule is not None:
+            schedule.step()
+        total = total.to(value.device) + value.detach()
+        count += 1
+    mean = float(total) / max(count, 1)
+    if mean != mean or mean in (float("inf"), float("-inf")):
+        raise DivergenceError(f"the loss is not finite after {count} steps")
+    return mean
+
+
+def epochs(view: View, size: int, n: int, generator: torch.Generator) -> Iterator[Batch]:
+    """``n`` shuffled epochs of ``view`` in batches of ``size``."""
+    for _ in range(n):
+        yield from view.batches(size, generator)
+
+
+def paired(
+    lead: View, other: View, size: int, n: int, generator: torch.Generator
+) -> Iterator[tuple[Batch, Batch]]:
+    """``n`` epochs of ``lead``, each batch beside the next batch of ``other``, which starts again when it ends."""
+    return zip(epochs(lead, size, n, generator), other.endless(size, generator), strict=False)
+
+
+def cross_entropy(model: nn.Module) -> Step[Batch]:
+    """The loss of a batch: mean cross-entropy."""
+    return lambda batch: F.cross_entropy(model(batch.x), batch.y)
+
+
+def train_classifier(model: nn.Module, view: View, recipe: Recipe, generator: torch.Generator) -> None:
+    """Train ``model`` on ``view`` in place by ``recipe``; leaves it in evaluation mode."""
+    optimiser = sgd(model, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    steps = list(range(0, len(view), recipe.batch_size))
+    per_epoch = len(steps) - (
+        len(view) > recipe.batch_size and (len(view) - steps[-1]) * 2 < recipe.batch_size
+    )
+    schedule = None
+    if recipe.schedule == "one-cycle":
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, recipe.lr, total_steps=recipe.epochs * per_epoch + 1, pct_start=0.2
+        )
+    model.train()
+    batches = epochs(view, recipe.batch_size, recipe.epochs, generator)
+    optimise(batches, cross_entropy(model), optimiser, schedule=schedule)
+    model.eval()

@@ -1,0 +1,1 @@
+"""The papers' methods, one readable file a paper."""
