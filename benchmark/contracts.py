@@ -5,9 +5,12 @@ Nothing here imports torch at run time, so that listing, planning and reporting 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+
+import msgspec
 
 from benchmark.errors import AccessViolation, InputError
 from benchmark.seeding import derive, generator
@@ -17,10 +20,33 @@ if TYPE_CHECKING:
     from torch import nn
 
     from benchmark.data.views import View
-    from benchmark.training import Recipe
 
 Kind = Literal["paper", "baseline", "reference", "cheat"]
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Measured(NamedTuple):
+    """A metric's value (None where n is too small for one) and the number of samples that it was computed from."""
+
+    value: float | None
+    n: int
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a classifier is trained from scratch: SGD with Nesterov momentum; lr is the schedule's peak."""
+
+    epochs: int
+    lr: float
+    batch_size: int
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+
 
 #: What can be read of a sample: images, labels, attributes, masks.
 FIELDS = {"x": "images", "y": "labels", "a": "attributes", "m": "masks"}
@@ -63,16 +89,13 @@ class Parameter:
 
     def check(self, value: Any, where: str) -> Any:
         """``value`` in the declared type, or an InputError that names the field."""
-        accepted: dict[str, tuple[type, ...]] = {
-            "int": (int,),
-            "float": (int, float),
-            "bool": (bool,),
-            "str": (str,),
-        }
-        wanted = accepted[self.type]
-        if not isinstance(value, wanted) or (isinstance(value, bool) and self.type != "bool"):
-            raise InputError(f"{where}: {self.name} must be {self.type}, not {value!r}")
-        return float(value) if self.type == "float" else value
+        try:
+            checked: Any = msgspec.convert(value, {"int": int, "float": float, "bool": bool, "str": str}[self.type])
+        except msgspec.ValidationError:
+            raise InputError(f"{where}: {self.name} must be {self.type}, not {value!r}") from None
+        if self.type == "float" and not math.isfinite(checked):
+            raise InputError(f"{where}: {self.name} must be a finite number, not {value!r}")
+        return checked
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from benchmark.contracts import Access, Method, MethodInfo, Parameter
+from benchmark.contracts import Access, Kind, Method, MethodInfo, Parameter
 from benchmark.errors import InputError, unknown
 from benchmark.registry import Registry
 
-PACKAGES = {"methods": "paper", "baselines": "baseline"}
+PACKAGES: dict[str, Kind] = {"methods": "paper", "baselines": "baseline"}
 TYPES = ("int", "float", "bool", "str")
 
 
@@ -37,7 +37,7 @@ def scan() -> Iterator[tuple[str, MethodInfo]]:
                 yield info.name, info
 
 
-def methods_of(source: str, module: str, kind: str) -> Iterator[MethodInfo]:
+def methods_of(source: str, module: str, kind: Kind) -> Iterator[MethodInfo]:
     """The methods that one file declares."""
     for node in ast.parse(source).body:
         if not isinstance(node, ast.FunctionDef):
@@ -47,7 +47,7 @@ def methods_of(source: str, module: str, kind: str) -> Iterator[MethodInfo]:
                 yield _info(node, decorator, module, kind)
 
 
-def _info(node: ast.FunctionDef, call: ast.Call, module: str, kind: str) -> MethodInfo:
+def _info(node: ast.FunctionDef, call: ast.Call, module: str, kind: Kind) -> MethodInfo:
     where = f"{module}.{node.name}"
     arguments = {word.arg or "": _literal(word.value, where) for word in call.keywords}
     tasks = arguments["tasks"]
@@ -79,9 +79,7 @@ def _parameters(node: ast.FunctionDef, where: str) -> Iterator[Parameter]:
     for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
         kind = ast.unparse(argument.annotation) if argument.annotation else "nothing"
         if kind not in TYPES or default is None:
-            raise ValueError(
-                f"{where}: hyper-parameter {argument.arg} needs a type of {TYPES} and a literal default"
-            )
+            raise ValueError(f"{where}: hyper-parameter {argument.arg} needs a type of {TYPES} and a literal default")
         yield Parameter(argument.arg, kind, ast.literal_eval(default))
 
 

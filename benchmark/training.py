@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.contracts import Recipe
 from benchmark.data.views import Batch, View
 from benchmark.errors import DivergenceError
 
 T = TypeVar("T")
 Step = Callable[[T], Tensor]
-
-
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a classifier is trained from scratch: SGD with Nesterov momentum; lr is the schedule's peak."""
-
-    epochs: int
-    lr: float
-    batch_size: int
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
 
 def sgd(
@@ -42,9 +26,7 @@ def sgd(
 ) -> torch.optim.SGD:
     """The optimiser of the class-forgetting paper's code: SGD, Nesterov momentum 0.9, weight decay 5e-4."""
     parameters = model.parameters() if isinstance(model, nn.Module) else model
-    return torch.optim.SGD(
-        parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
-    )
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
 
 def optimise(
@@ -85,9 +67,7 @@ def epochs(view: View, size: int, n: int, generator: torch.Generator) -> Iterato
         yield from view.batches(size, generator)
 
 
-def paired(
-    lead: View, other: View, size: int, n: int, generator: torch.Generator
-) -> Iterator[tuple[Batch, Batch]]:
+def paired(lead: View, other: View, size: int, n: int, generator: torch.Generator) -> Iterator[tuple[Batch, Batch]]:
     """``n`` epochs of ``lead``, each batch beside the next batch of ``other``, which starts again when it ends."""
     return zip(epochs(lead, size, n, generator), other.endless(size, generator), strict=False)
 
@@ -101,9 +81,7 @@ def train_classifier(model: nn.Module, view: View, recipe: Recipe, generator: to
     """Train ``model`` on ``view`` in place by ``recipe``; leaves it in evaluation mode."""
     optimiser = sgd(model, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     steps = list(range(0, len(view), recipe.batch_size))
-    per_epoch = len(steps) - (
-        len(view) > recipe.batch_size and (len(view) - steps[-1]) * 2 < recipe.batch_size
-    )
+    per_epoch = len(steps) - (len(view) > recipe.batch_size and (len(view) - steps[-1]) * 2 < recipe.batch_size)
     schedule = None
     if recipe.schedule == "one-cycle":
         schedule = torch.optim.lr_scheduler.OneCycleLR(

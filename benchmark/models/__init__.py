@@ -1,1 +1,26 @@
-"""Networks, and ways to reach into them: heads, features, layers."""
+"""Networks by name, and ways to reach into them: heads, features, layers. Nothing is imported to list the names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmark.errors import unknown
+from benchmark.registry import Registry
+
+LIBRARIES = ("timm", "torchvision")
+
+
+def _own() -> Iterator[tuple[str, str]]:
+    for name in ("vgg-small", "resnet-small", "mlp-toy"):
+        yield name, name.replace("-", "_")
+
+
+#: Our own small networks: name -> function in benchmark.models.classifiers.
+MODELS: Registry[str] = Registry("model", _own)
+
+
+def check_model(name: str) -> None:
+    """Raise InputError unless ``name`` is one of MODELS, ``timm:NAME`` or ``torchvision:NAME``."""
+    library, _, rest = name.partition(":")
+    if name not in MODELS and not (library in LIBRARIES and rest):
+        raise unknown("model", name, [*MODELS, *(f"{library}:NAME" for library in LIBRARIES)])

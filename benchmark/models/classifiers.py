@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark import compat
-from benchmark.errors import InputError, unknown
+from benchmark.errors import InputError
+from benchmark.models import MODELS, check_model
 
 Shape = tuple[int, ...]
 
@@ -67,28 +66,14 @@ def mlp_toy(num_classes: int, shape: Shape) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(width, num_classes))
 
 
-SMALL: dict[str, Callable[[int, Shape], nn.Module]] = {
-    "vgg-small": vgg_small,
-    "resnet-small": resnet_small,
-    "mlp-toy": mlp_toy,
-}
-
-
-def check_model(name: str) -> None:
-    """Raise InputError for a name that :func:`build_classifier` cannot know."""
-    source, _, rest = name.partition(":")
-    if name not in SMALL and not (source in ("timm", "torchvision") and rest):
-        raise unknown("model", name, [*SMALL, "timm:NAME", "torchvision:NAME"])
-
-
 def build_classifier(name: str, num_classes: int, shape: Shape) -> nn.Module:
     """A newly initialised classifier of inputs (B, *shape) into (B, num_classes) logits, drawn from torch's seed.
 
-    ``name`` is one of SMALL, ``timm:NAME`` or ``torchvision:NAME``.
+    ``name`` is one of MODELS, ``timm:NAME`` or ``torchvision:NAME``; InputError for a name that is none.
     """
     check_model(name)
-    if name in SMALL:
-        model = SMALL[name](num_classes, shape)
+    if name in MODELS:
+        model = globals()[MODELS.get(name)](num_classes, shape)
     else:
         source, _, rest = name.partition(":")
         try:
@@ -98,4 +83,8 @@ def build_classifier(name: str, num_classes: int, shape: Shape) -> nn.Module:
                 model = compat.torchvision().models.get_model(rest, weights=None, num_classes=num_classes)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"model {name!r}: {error}") from error
-    return model.to(memory_format=torch.channels_last) if len(shape) == 3 else model
+    if len(shape) == 3:
+        for parameter in model.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model

@@ -1,0 +1,113 @@
+"""Gradient steps on the training loss: down on the retain set, up on the forget set, or both."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark import training
+from benchmark.contracts import Access, ForgetProblem, method
+from benchmark.data.views import Batch, View
+
+#: Training accuracy on the forget set, as a fraction, under which it counts as about 0.
+ABOUT_ZERO = 0.01
+
+
+@method("finetune", tasks="class-forget", paper="Golatkar et al. 2020, arXiv:1911.04933", access=Access(retain="xy"))
+def finetune(problem: ForgetProblem, *, lr: float = 0.05, epochs: int = 1, batch_size: int = 64) -> nn.Module:
+    """Fine-tuning on the retain set: plain descent, as in Golatkar et al. 2020 (arXiv:1911.04933).
+
+    Nothing in the loss names the forgotten class; it fades because no sample of it is seen any more.
+    """
+    model = problem.model.train()
+    batches = training.epochs(problem.retain, batch_size, epochs, problem.generator("finetune"))
+    training.optimise(batches, training.cross_entropy(model), training.sgd(model, lr))
+    return model.eval()
+
+
+@method(
+    "gradient-ascent", tasks="class-forget", paper="Golatkar et al. 2020, arXiv:1911.04933", access=Access(forget="xy")
+)
+def gradient_ascent(problem: ForgetProblem, *, lr: float = 0.03, epochs: int = 3, batch_size: int = 64) -> nn.Module:
+    """NegGrad: ascent of the forget set's loss until it is unlearnt, as in Golatkar et al. 2020 (arXiv:1911.04933).
+
+    The model stays in evaluation mode: statistics of batches of a single class would overwrite those of batch norm.
+    The loss is unbounded and grows faster and faster; so the ascent ends before its ``epochs`` do, with the first
+    batch of which it gets about nothing right (the stop that Kodge et al., arXiv:2312.00761, intend in their code).
+    """
+    model = problem.model
+    unlearnt = False
+
+    def ascent(batch: Batch) -> Tensor:
+        nonlocal unlearnt
+        x, y = batch.x, batch.y
+        logits = model(x)
+        unlearnt = float((logits.argmax(1) == y).float().mean()) < ABOUT_ZERO
+        return -F.cross_entropy(logits, y)
+
+    batches = training.epochs(problem.forget, batch_size, epochs, problem.generator("gradient-ascent"))
+    training.optimise(itertools.takewhile(lambda _: not unlearnt, batches), ascent, training.sgd(model, lr, momentum=0.0))
+    return model
+
+
+def clipped_ascent(model: nn.Module, batch: Batch, clip: float) -> list[Tensor]:
+    """The gradient of -NLL(batch), one tensor a parameter, scaled down to joint 2-norm ``clip`` where it is longer."""
+    loss = -F.cross_entropy(model(batch.x), batch.y)
+    gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
+    scale = (clip / torch.nn.utils.get_total_norm(gradients)).clamp(max=1)
+    return [g * scale for g in gradients]
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, view: View, batch_size: int = 500) -> float:
+    """Fraction of the view that ``model`` classifies correctly in evaluation mode; leaves it in training mode."""
+    model.eval()
+    right = sum(int((model(batch.x).argmax(1) == batch.y).sum()) for batch in view.batches(batch_size))
+    model.train()
+    return right / len(view)
+
+
+@method(
+    "neggrad-plus",
+    tasks="class-forget",
+    paper="Kurmanji et al. 2023, arXiv:2302.09880",
+    access=Access(retain="xy", forget="xy"),
+)
+def neggrad_plus(
+    problem: ForgetProblem,
+    *,
+    lr: float = 0.01,
+    clip: float = 1.0,
+    epochs: int = 1,
+    batch_size: int = 64,
+    check_every: int = 10,
+) -> nn.Module:
+    """NegGrad+: descent on the retain set with clipped ascent on the forget set (Kurmanji et al. 2023, arXiv:2302.09880).
+
+    The form with clipping and a stop is Kodge et al.'s (arXiv:2312.00761): every step adds the gradient of -NLL(B_f),
+    clipped to norm ``clip``, to that of NLL(B_r), until the forget training accuracy, looked at every ``check_every``
+    steps (there: 100), is about 0; from then on only the descent goes on.
+    """
+    model = problem.model.train()
+    ascent: list[Tensor] = []
+    stopped = False
+
+    def descent(item: tuple[int, tuple[Batch, Batch]]) -> Tensor:
+        nonlocal stopped
+        step, (kept, gone) = item
+        if not stopped and step % check_every == 0:
+            stopped = accuracy(model, problem.forget) < ABOUT_ZERO
+        ascent[:] = [] if stopped else clipped_ascent(model, gone, clip)
+        return F.cross_entropy(model(kept.x), kept.y)
+
+    def add_ascent() -> None:
+        for parameter, gradient in zip(model.parameters(), ascent, strict=bool(ascent)):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+    generator = problem.generator("neggrad-plus")
+    pairs = training.paired(problem.retain, problem.forget, batch_size, epochs, generator)
+    training.optimise(enumerate(pairs), descent, training.sgd(model, lr), before_step=add_ascent)
+    return model.eval()

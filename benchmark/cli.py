@@ -1,0 +1,248 @@
+"""The command line: python -m benchmark, or the console script amendbench.
+
+Exit codes: 0 fine, 1 some cells failed, 2 bad input, 3 nothing could be measured, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="amendbench",
+    help="How well can a trained vision model be amended? Bias corrected, classes and samples forgotten.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+TaskOption = Annotated[str | None, typer.Option(help="One task, for example class-forget; all if left out.")]
+SuiteOption = Annotated[str, typer.Option(help="A suite's name, or a path to a TOML file.")]
+ScenariosOption = Annotated[str | None, typer.Option(help="Scenarios, separated by commas; all if left out.")]
+MethodsOption = Annotated[str | None, typer.Option(help="Methods, separated by commas; all if left out.")]
+ResultsOption = Annotated[Path, typer.Option(help="Folder of the records.")]
+ReportsOption = Annotated[Path, typer.Option(help="Folder of the rendered reports.")]
+JobsOption = Annotated[int | None, typer.Option(help="Cells at once; as many as there are cores if left out.")]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+
+
+def _console() -> Console:
+    """Standard output; as wide as the board where it is not a terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else None
+
+
+def _at_least(value: int, least: int, name: str) -> int:
+    if value < least:
+        raise InputError(f"{name} must be at least {least}, not {value}")
+    return value
+
+
+@app.command(
+    epilog="Examples: amendbench bench --task class-forget | "
+    "amendbench bench --task class-forget --methods svd-forgetting,scrub --seeds 10 --jobs 2"
+)
+def bench(
+    task: TaskOption = None,
+    suite: SuiteOption = "embedded",
+    scenarios: ScenariosOption = None,
+    methods: MethodsOption = None,
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of every scenario.")] = 3,
+    jobs: JobsOption = None,
+    device: DeviceOption = "cpu",
+    results: ResultsOption = Path("results"),
+    reports: ReportsOption = Path("reports"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are cached.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> None:
+    """Run a suite's cells that are not cached, then print and render the board."""
+    from benchmark import environment
+    from benchmark.reporting.board import build_board
+    from benchmark.reporting.report import render
+    from benchmark.reporting.terminal import print_board
+    from benchmark.running import pool, session
+    from benchmark.running.plan import make_plan
+    from benchmark.running.records import RecordStore
+    from benchmark.suite import load_suite, select
+
+    console = _console()
+    chosen = select(load_suite(suite), task, _names(scenarios), _names(methods))
+    _at_least(seeds, 1, "seeds")
+    workers = _at_least(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, "jobs")
+    session.check_device(device)
+    store = RecordStore(results)
+    plan = make_plan(chosen, range(seeds), device, store, fresh=fresh)
+    console.print(f"[bold]suite {chosen.name}[/], seeds 0 to {seeds - 1}: {len(chosen.scenarios)} scenarios")
+    session.describe(plan, workers, device, console)
+    if dry_run:
+        return
+    store.check_writable()
+    setting = pool.Setting(results, environment.cache_root(), device, chosen.threads, chosen.timeout)
+    try:
+        records = session.execute(plan, setting, workers, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was finished is kept, and the same command does the rest")
+        raise typer.Exit(130) from None
+    print_board(build_board(records, chosen), console)
+    for path in render(results, reports):
+        console.print(f"wrote {path}")
+    failed = [record for record in records if record.status != "ok"]
+    if failed:
+        console.print(f"[red]{len(failed)} of {len(records)} cells have no result[/]; they run again next time")
+    if failed and len(failed) == len(records):
+        raise typer.Exit(3)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: amendbench leaderboard --suite embedded --task class-forget --format json")
+def leaderboard(
+    suite: SuiteOption = "embedded",
+    task: TaskOption = None,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Print the board of the records that are there."""
+    import msgspec
+
+    from benchmark.errors import unknown
+    from benchmark.reporting.board import build_board
+    from benchmark.reporting.terminal import print_board
+    from benchmark.running.records import RecordStore
+    from benchmark.suite import load_suite
+    from benchmark.tasks import TASKS
+
+    if format not in ("table", "json"):
+        raise unknown("format", format, ("table", "json"))
+    if task is not None:
+        TASKS.get(task)
+    defined = load_suite(suite)
+    rows = build_board(RecordStore(results).all(defined.name), defined, task)
+    if format == "json":
+        print(json.dumps(msgspec.to_builtins(rows), indent=1))
+    elif rows:
+        print_board(rows, _console())
+    else:
+        raise InputError(f"there are no such records in {results}; run: amendbench bench --suite {suite}")
+
+
+@app.command(epilog="Example: amendbench report --results results --reports reports")
+def report(results: ResultsOption = Path("results"), reports: ReportsOption = Path("reports")) -> None:
+    """Render the reports from the records, without running anything."""
+    from benchmark.reporting.report import render
+
+    for path in render(results, reports):
+        print(f"wrote {path}")
+
+
+@app.command(epilog="Example: amendbench status --suite embedded --seeds 10")
+def status(
+    suite: SuiteOption = "embedded",
+    task: TaskOption = None,
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of every scenario.")] = 3,
+    device: DeviceOption = "cpu",
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Say what is done, failed and left, from files alone."""
+    from benchmark.running.plan import make_plan
+    from benchmark.running.records import RecordStore
+    from benchmark.suite import load_suite, select
+
+    store = RecordStore(results)
+    chosen = select(load_suite(suite), task, None, None)
+    plan = make_plan(chosen, range(_at_least(seeds, 1, "seeds")), device, store)
+    print(f"{'scenario':28} {'done':>6} {'elsewhere':>10} {'failed':>7} {'left':>6}")
+    for name in chosen.scenarios:
+        done = elsewhere = failed = left = 0
+        for cell in (cell for cell in plan.cells if cell.scenario == name):
+            record = None if cell.hash in plan.cached else store.read(cell.file)
+            done += cell.hash in plan.cached
+            failed += record is not None and record.status != "ok"
+            elsewhere += record is not None and record.status == "ok"
+            left += record is None
+        print(f"{name:28} {done:6} {elsewhere:10} {failed:7} {left:6}")
+    print("elsewhere: a result is there, of another machine or of other code; bench runs the cell again")
+
+
+@app.command("list", epilog="Examples: amendbench list | amendbench list methods | amendbench list suites")
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="tasks, methods, suites, data, models or metrics; all if left out.")
+    ] = "all",
+) -> None:
+    """List what is registered."""
+    from benchmark.listing import print_listing
+
+    print_listing(what)
+
+
+@app.command(epilog="Example: amendbench tune --task class-forget --methods scrub,ssd --jobs 2")
+def tune(
+    task: TaskOption = None,
+    suite: SuiteOption = "embedded",
+    scenarios: ScenariosOption = None,
+    methods: MethodsOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "cpu",
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Choose hyper-parameters on the selection split and on seeds that are never reported; write them to the suite."""
+    from benchmark import tuning
+    from benchmark.running import pool, session
+    from benchmark.running.records import RecordStore
+    from benchmark.suite import load_suite, select
+
+    console = _console()
+    chosen = select(load_suite(suite), task, _names(scenarios), None)
+    workers = _at_least(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, "jobs")
+    session.check_device(device)
+    RecordStore(results).check_writable()
+    try:
+        tuning.tune(chosen, _names(methods), workers, device, results, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was tuned is written, the rest is not")
+        raise typer.Exit(130) from None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: bad input is one line on standard error and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="amendbench", standalone_mode=False)
+    except InputError as error:
+        code = _bad_input(str(error))
+    except click.exceptions.ClickException as error:
+        code = _bad_input(error.format_message())
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        code = 0
+        sys.stderr.close()
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _bad_input(message: str) -> int:
+    print(f"amendbench: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

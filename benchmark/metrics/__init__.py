@@ -1,0 +1,1 @@
+"""Metrics, one concept a file: pure functions of arrays, except for the attacks that train something."""

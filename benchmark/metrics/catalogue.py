@@ -1,0 +1,89 @@
+"""What each metric is called, its unit, and which way is better. Reports read this without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark.errors import unknown
+
+Better = Literal["higher", "lower", "zero", "reference"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``better``: higher, lower, zero (gaps), or reference: as close as can be to what retraining has."""
+
+    name: str
+    label: str
+    unit: str
+    better: Better
+    summary: str
+
+
+_ALL = [
+    Metric("accuracy.test.retain", "test retain", "%", "higher", "accuracy on test samples of retained classes"),
+    Metric("accuracy.test.forget", "test forget", "%", "lower", "accuracy on test samples of forgotten classes"),
+    Metric("accuracy.test.all", "test all", "%", "reference", "accuracy on all test samples"),
+    Metric("accuracy.train.retain", "train retain", "%", "reference", "accuracy on the retain set"),
+    Metric("accuracy.train.forget", "train forget", "%", "lower", "accuracy on the forget set"),
+    Metric(
+        "mia.true-class-probability.svc",
+        "MIA (SVC)",
+        "%",
+        "reference",
+        "the class-forgetting paper's attack: share of forgotten-class test samples that an SVC on the true class's "
+        "probability, fitted to tell retain set (member) from forget set (non-member), calls non-members",
+    ),
+    Metric(
+        "mia.loss.auc",
+        "MIA AUC",
+        "%",
+        "reference",
+        "area under the ROC curve of the loss: forget set (member) against test samples of the same classes",
+    ),
+    Metric(
+        "mia.loss.tpr@1fpr",
+        "MIA TPR@1%",
+        "%",
+        "reference",
+        "true-positive rate of the same attack at 1 % false positives; blank under 1,000 non-members",
+    ),
+    Metric(
+        "recovery.linear-probe",
+        "probe @100",
+        "%",
+        "reference",
+        "accuracy on forgotten-class test samples of a linear probe on frozen features, 100 labels a class",
+    ),
+    Metric("recovery.linear-probe@10", "probe @10", "%", "reference", "the same with 10 labels a class"),
+    Metric(
+        "relearn.steps",
+        "relearn",
+        "steps",
+        "reference",
+        "gradient steps on 10 labels a class until half of the base model's forgotten-class accuracy is back",
+    ),
+    Metric(
+        "tow",
+        "ToW",
+        "",
+        "higher",
+        "tug-of-war: product of one minus each absolute gap to retraining in retain-set, forget-set and test accuracy",
+    ),
+    Metric("change.parameters", "Δ params", "%", "reference", "relative L2 change of all parameters and buffers"),
+    Metric("change.features", "Δ features", "%", "reference", "relative L2 change of test-set features"),
+]
+METRICS = {metric.name: metric for metric in _ALL}
+
+
+def metric(name: str) -> Metric:
+    """The metric called ``name``; ``<name>.gap`` is its difference to retraining, zero is best."""
+    base = name.removesuffix(".gap")
+    if base not in METRICS:
+        raise unknown("metric", name, METRICS)
+    found = METRICS[base]
+    if name == base:
+        return found
+    unit = "points" if found.unit == "%" else found.unit
+    return Metric(name, f"{found.label} gap", unit, "zero", f"{found.summary}; difference to retraining")

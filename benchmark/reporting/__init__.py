@@ -1,0 +1,1 @@
+"""Reporting: boards, tables and figures, from records alone and without torch."""

@@ -1,0 +1,239 @@
+"""The board: records of one suite aggregated into rows of one scenario and method."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+from benchmark.discovery import METHODS
+from benchmark.metrics.catalogue import METRICS, metric
+from benchmark.running.plan import digests
+from benchmark.running.records import Cell, Record
+from benchmark.stats import t_interval
+from benchmark.suite import Suite, methods_of
+from benchmark.tasks import TASKS, Task
+
+RowStatus = Literal["ok", "unreliable", "outdated", "failed", "timeout", "out-of-memory", "disqualified"]
+KIND_ORDER = {"reference": 0, "paper": 1, "baseline": 1, "cheat": 2}
+
+
+class MetricCell(msgspec.Struct, frozen=True):
+    """A metric in a row: mean and 95 % t interval over n clusters; None where there is nothing to average."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    unit: str
+    better: str
+
+
+class CostCell(msgspec.Struct, frozen=True):
+    """Mean cost of the row's cells; ``ratio_to_retrain`` is paired by seed. Only exclusive costs are ranked."""
+
+    seconds: float | None
+    device_seconds: float | None
+    ratio_to_retrain: float | None
+    peak_bytes: int | None
+    exclusive: bool
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One method in one scenario: ``n`` clusters (base models), ``cells`` records, ``units`` amended.
+
+    ``access`` gives the mean counts of what was read by view; ``code`` is ``moved`` where the source has changed
+    since and the declared versions have not.
+    """
+
+    task: str
+    scenario: str
+    method: str
+    kind: str
+    n: int
+    cells: int
+    units: int
+    status: RowStatus
+    reasons: list[str]
+    metrics: dict[str, MetricCell]
+    cost: CostCell
+    access: dict[str, dict[str, float]]
+    code: Literal["current", "moved"]
+    devices: list[str]
+
+
+def build_board(records: Iterable[Record], suite: Suite | None = None, task: str | None = None) -> list[Row]:
+    """Rows by task, scenario and rank; references first and cheats last, neither ranked among the others.
+
+    A row whose settings or hyper-parameters are not those of ``suite`` any more is marked as outdated.
+    """
+    blocks: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.cell.task in TASKS and (task is None or record.cell.task == task):
+            blocks[record.cell.task, record.cell.scenario].append(record)
+    rows: list[Row] = []
+    for (name, _), block in sorted(blocks.items()):
+        rows += _block(TASKS.get(name), block, suite)
+    return rows
+
+
+def _block(task: Task, records: list[Record], suite: Suite | None) -> list[Row]:
+    by_method: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_method[record.cell.method].append(record)
+    references = {_pair(r.cell): r for r in by_method.get(task.reference, []) if r.status == "ok"}
+    originals = {_pair(r.cell): r for r in by_method.get(task.original, []) if r.status == "ok"}
+    reasons = _gates(task, originals, references)
+    rows = [_row(task, group, references, reasons, suite) for _, group in sorted(by_method.items())]
+    position = {name: i for i, name in enumerate(methods_of(task.name))}
+
+    def order(row: Row) -> tuple[int, float, int]:
+        kind = KIND_ORDER.get(row.kind, 1)
+        ranked = row.metrics.get(task.rank_by)
+        score = ranked.mean if kind == 1 and ranked and ranked.mean is not None else 2.0 * (kind != 1) - 1.0
+        better = metric(task.rank_by).better
+        return kind, -score if better == "higher" else score, position.get(row.method, len(position))
+
+    return sorted(rows, key=order)
+
+
+def _pair(cell: Cell) -> tuple[str, int, str]:
+    """What pairs a cell with its reference: the same unit, seed and device."""
+    return cell.unit, cell.seed, cell.device
+
+
+def _gates(
+    task: Task, originals: Mapping[tuple[str, int, str], Record], references: Mapping[tuple[str, int, str], Record]
+) -> list[str]:
+    reasons = []
+    for pair in sorted(originals.keys() | references.keys()):
+        own, other = originals.get(pair), references.get(pair)
+        found = task.gates(own.values() if own else None, other.values() if other else None)
+        reasons += [f"seed {pair[1]}: {reason}" for reason in found]
+    return reasons
+
+
+def values_of(task: Task, record: Record, references: Mapping[tuple[str, int, str], Record]) -> dict[str, float | None]:
+    """A record's own metrics and those derived from its reference, where that is there."""
+    own = record.values()
+    reference = references.get(_pair(record.cell))
+    return {**own, **(task.derive(own, reference.values()) if reference else {})}
+
+
+def _row(
+    task: Task,
+    records: list[Record],
+    references: Mapping[tuple[str, int, str], Record],
+    block_reasons: list[str],
+    suite: Suite | None,
+) -> Row:
+    good = [record for record in records if record.status == "ok"]
+    first = records[0].cell
+    clusters: dict[int, list[dict[str, float | None]]] = defaultdict(list)
+    for record in good:
+        clusters[record.cell.seed].append(values_of(task, record, references))
+    metrics = {}
+    names = dict.fromkeys(name for values in clusters.values() for v in values for name in v)
+    for name in (name for name in names if name.removesuffix(".gap") in METRICS):
+        metrics[name] = _aggregate(name, clusters)
+    status, reasons = _status(records, block_reasons, suite)
+    return Row(
+        task=task.name,
+        scenario=first.scenario,
+        method=first.method,
+        kind=first.kind,
+        n=len(clusters),
+        cells=len(records),
+        units=len({record.cell.unit for record in records}),
+        status=status,
+        reasons=reasons,
+        metrics=metrics,
+        cost=_cost(good, references),
+        access=_access(good),
+        code="current" if all(_code_is_current(task, record.cell) for record in records) else "moved",
+        devices=sorted({record.environment.get("device", "") for record in records}),
+    )
+
+
+def _aggregate(name: str, clusters: Mapping[int, list[dict[str, float | None]]]) -> MetricCell:
+    """Cells of a cluster are averaged first: they are not replicates."""
+    known = metric(name)
+    means = []
+    for values in clusters.values():
+        present = [v for v in (value.get(name) for value in values) if v is not None]
+        if present:
+            means.append(sum(present) / len(present))
+    if not means:
+        return MetricCell(None, None, None, 0, known.unit, known.better)
+    interval = t_interval(means)
+    return MetricCell(interval.mean, interval.low, interval.high, interval.n, known.unit, known.better)
+
+
+def _status(records: list[Record], block_reasons: list[str], suite: Suite | None) -> tuple[RowStatus, list[str]]:
+    reasons: list[str] = []
+    status: RowStatus = "ok"
+    for record in records:
+        if record.failure is not None:
+            reasons.append(
+                f"seed {record.cell.seed}: {record.status}: {record.failure.message or record.failure.error}"
+            )
+            status = record.status
+        reasons += [f"seed {record.cell.seed}: {flag}" for flag in record.flags]
+    if status == "ok" and any(_outdated(record.cell) for record in records):
+        status = "outdated"
+        reasons.append("the declared version of the task or the method is a newer one")
+    if status == "ok" and suite is not None and any(_changed(record.cell, suite) for record in records):
+        status = "outdated"
+        reasons.append("the suite's settings or hyper-parameters are others now")
+    reasons += block_reasons
+    return ("unreliable" if status == "ok" and reasons else status), reasons
+
+
+def _outdated(cell: Cell) -> bool:
+    if cell.method not in METHODS:
+        return True
+    return cell.versions != {"task": TASKS.get(cell.task).version, "method": METHODS.get(cell.method).version}
+
+
+def _changed(cell: Cell, suite: Suite) -> bool:
+    scenario = suite.scenarios.get(cell.scenario)
+    if scenario is None or cell.method not in scenario.methods:
+        return True
+    settings = msgspec.to_builtins(scenario.settings)
+    return settings != cell.settings or scenario.methods[cell.method] != cell.parameters
+
+
+def _code_is_current(task: Task, cell: Cell) -> bool:
+    return cell.method in METHODS and cell.digests == digests(task.implementation, METHODS.get(cell.method).module)
+
+
+def _cost(good: list[Record], references: Mapping[tuple[str, int, str], Record]) -> CostCell:
+    if not good:
+        return CostCell(None, None, None, None, False)
+    ratios = []
+    for record in good:
+        reference = references.get(_pair(record.cell))
+        same = reference and reference.environment.get("machine") == record.environment.get("machine")
+        if reference and same and reference.cost.device_seconds > 0:
+            ratios.append(record.cost.device_seconds / reference.cost.device_seconds)
+    peaks = [record.cost.peak_bytes for record in good if record.cost.peak_bytes is not None]
+    return CostCell(
+        seconds=sum(record.cost.seconds for record in good) / len(good),
+        device_seconds=sum(record.cost.device_seconds for record in good) / len(good),
+        ratio_to_retrain=sum(ratios) / len(ratios) if ratios else None,
+        peak_bytes=max(peaks) if peaks else None,
+        exclusive=all(record.cost.exclusive for record in good),
+    )
+
+
+def _access(good: list[Record]) -> dict[str, dict[str, float]]:
+    """Mean counts by view: distinct samples and labels of all requests together, and passes."""
+    total: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for record in good:
+        for request in record.access:
+            for view, counts in request.items():
+                for what, n in counts.items():
+                    total[view][what] += n / len(good)
+    return {view: dict(counts) for view, counts in total.items()}

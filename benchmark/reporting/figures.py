@@ -1,0 +1,42 @@
+"""Figures, drawn from what is kept beside the records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+#: Okabe and Ito's colours, which a colour-blind reader can tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+
+
+def decision_regions(regions: Mapping[str, np.ndarray], forgotten: int, path: Path) -> None:
+    """Predicted class over [-3, 3]^2 for each model, side by side; (S, S) arrays of class indices."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    centres = ((1, 1), (-1, 1), (-1, -1), (1, -1))
+    figure, axes = plt.subplots(1, len(regions), figsize=(2.3 * len(regions), 2.9), sharey=True, squeeze=False)
+    for axis, (name, grid) in zip(axes[0], regions.items(), strict=True):
+        axis.imshow(
+            grid, origin="lower", extent=(-3, 3, -3, 3), cmap=ListedColormap(COLOURS), vmin=0, vmax=3,
+            alpha=0.75, interpolation="nearest",
+        )  # fmt: skip
+        for c, (x, y) in enumerate(centres):
+            axis.plot(x, y, "x" if c == forgotten else "o", color="black", markersize=6)
+        axis.set_title(name, fontsize=9)
+        axis.set_xticks([-2, 0, 2])
+        axis.set_yticks([-2, 0, 2])
+        axis.tick_params(labelsize=8)
+    names = [f"class {c}{' (forgotten)' if c == forgotten else ''}" for c in range(4)]
+    patches = [Patch(facecolor=colour, alpha=0.75, label=name) for colour, name in zip(COLOURS, names, strict=True)]
+    figure.legend(handles=patches, loc="lower center", ncols=4, fontsize=8, frameon=False)
+    figure.subplots_adjust(left=0.04, right=0.99, top=0.9, bottom=0.2, wspace=0.08)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,91 @@
+"""The leaderboard as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+
+from benchmark.metrics.catalogue import metric
+from benchmark.reporting import cells
+from benchmark.reporting.board import Row
+from benchmark.suite import Suite
+from benchmark.tasks import TASKS
+
+NOTES = Path(__file__).parent / "notes"
+
+
+def escape(text: str) -> str:
+    """Text from outside as plain text in a Markdown table."""
+    for character in "\\`*_{}[]()#+!|~":
+        text = text.replace(character, "\\" + character)
+    return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+
+
+def leaderboard(boards: Mapping[str, list[Row]], suites: Mapping[str, Suite], figures: list[tuple[str, str]]) -> str:
+    """The whole page: one section a suite and scenario, what columns mean, and notes on what was found."""
+    lines = ["# Leaderboard", ""]
+    lines += [
+        "Rendered from the records under `results/` by `make report`. Every number was measured by this code; the "
+        "command beside each section makes it again. Cells show the mean and the half-width of the 95 % t interval "
+        "over *n* base models (seeds); a mean without one had no spread among them. References stand first and "
+        "cheats last; the rows between are ranked by tug-of-war (ToW) and papers' methods are in bold.",
+        "",
+    ]
+    for name, rows in boards.items():
+        lines += _suite(name, suites.get(name), rows)
+    if figures:
+        lines += ["## Figures", ""]
+        lines += [line for path, caption in figures for line in (f"![{caption}]({path})", "", f"*{caption}*", "")]
+    lines += _glossary({row.task for rows in boards.values() for row in rows})
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _suite(name: str, suite: Suite | None, rows: list[Row]) -> list[str]:
+    lines = [f"## Suite `{name}`", ""]
+    if suite is not None:
+        lines += [suite.summary, ""]
+    for task, group in groupby(rows, key=lambda row: row.task):
+        block = list(group)
+        for scenario, inner in groupby(block, key=lambda row: row.scenario):
+            lines += _scenario(name, task, scenario, list(inner))
+        notes = NOTES / f"{name}.{task}.md"
+        if notes.exists():
+            lines += [notes.read_text("utf-8").rstrip(), ""]
+    return lines
+
+
+def _scenario(suite: str, task: str, scenario: str, rows: list[Row]) -> list[str]:
+    columns = TASKS.get(task).headline
+    seeds = max(row.n for row in rows)
+    devices = ", ".join(sorted({device for row in rows for device in row.devices}))
+    lines = [
+        f"### {task} / {escape(scenario)}",
+        "",
+        f"Made by `make bench TASK={task} SUITE={suite} SCENARIOS={scenario} SEEDS={seeds}` on {escape(devices)}.",
+        "",
+    ]
+    heads = ["method", "n", *(cells.heading(name) for name in columns), "seconds", "/ retrain", "samples read", "note"]
+    lines += ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 3) + " --- | --- |"]
+    for row in rows:
+        name = f"**{escape(row.method)}**" if row.kind == "paper" else escape(row.method)
+        values = [cells.interval(row.metrics.get(column)) for column in columns]
+        cost = [cells.seconds(row.cost.seconds), cells.ratio(row), cells.reads(row), cells.note(row)]
+        kind = f" *({row.kind})*" if row.kind in ("reference", "cheat") else ""
+        lines.append("| " + " | ".join([name + kind, str(row.n), *values, *cost]) + " |")
+    reasons = [f"- {escape(row.method)}: {escape(reason)}" for row in rows for reason in row.reasons]
+    return [*lines, "", *(["Marked rows:", "", *reasons, ""] if reasons else [])]
+
+
+def _glossary(tasks: set[str]) -> list[str]:
+    lines = ["## What the columns mean", ""]
+    for name in dict.fromkeys(name for task in sorted(tasks) for name in TASKS.get(task).headline):
+        known = metric(name)
+        lines.append(f"- **{known.label}** (`{name}`): {known.summary}.")
+    lines += [
+        "- **seconds**: wall time of the method's calls alone; **/ retrain**: its CPU (or GPU) seconds as a ratio to "
+        "retraining's on the same seed, in brackets where something else of the run shared the cores.",
+        "- **samples read**: distinct samples of each view over all requests, counted by the views; *+y*: with labels.",
+        "- **note**: `code moved` says that source has changed since the run while the declared versions have not.",
+    ]
+    return lines

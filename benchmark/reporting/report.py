@@ -1,0 +1,60 @@
+"""Render the reports folder from the results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.errors import InputError
+from benchmark.reporting import markdown
+from benchmark.reporting.board import Row, build_board
+from benchmark.running.files import write_atomically
+from benchmark.running.records import Record, RecordStore
+from benchmark.suite import Suite, load_suite, suite_names
+
+#: Methods whose decision regions are drawn, where they were kept.
+DRAWN = ("original", "retrain", "svd-forgetting", "svd-forgetting+search", "logit-mask")
+
+
+def render(results: Path, reports: Path) -> list[Path]:
+    """Write every report; returns the files. The same records give the same bytes."""
+    store = RecordStore(results)
+    suites: dict[str, Suite] = {name: load_suite(name) for name in suite_names()}
+    boards: dict[str, list[Row]] = {}
+    figures: list[tuple[str, str]] = []
+    written = []
+    for name in sorted({path.name for path in results.glob("*") if path.is_dir()} - {"tuning"}):
+        records = list(store.all(name))
+        rows = build_board(records, suites.get(name))
+        if rows:
+            boards[name] = rows
+            written += _figures(name, records, store, reports, figures)
+    if not boards:
+        raise InputError(f"there are no records in {results}; run: make bench TASK=class-forget")
+    path = reports / "leaderboard.md"
+    write_atomically(path, markdown.leaderboard(boards, suites, figures).encode())
+    return [path, *written]
+
+
+def _figures(
+    suite: str, records: list[Record], store: RecordStore, reports: Path, figures: list[tuple[str, str]]
+) -> list[Path]:
+    """Decision regions of the first seed of every scenario that kept them."""
+    written = []
+    drawable = [r for r in records if r.status == "ok" and r.cell.settings.get("draw_regions")]
+    for scenario in sorted({record.cell.scenario for record in drawable}):
+        block = [record for record in drawable if record.cell.scenario == scenario]
+        seed = min(record.cell.seed for record in block)
+        kept = {r.cell.method: store.arrays(r) for r in block if r.cell.seed == seed and r.cell.method in DRAWN}
+        regions = {name: kept[name]["regions"] for name in DRAWN if "regions" in kept.get(name, {})}
+        if regions:
+            from benchmark.reporting.figures import decision_regions
+
+            path = reports / "figures" / f"{suite}-{scenario}-regions.png"
+            forgotten = int(kept[next(iter(regions))]["forgotten"][0])
+            decision_regions(regions, forgotten, path)
+            caption = (
+                f"Decision regions of {scenario} (suite {suite}, seed {seed}); the cross marks the forgotten class"
+            )
+            figures.append((f"figures/{path.name}", caption))
+            written.append(path)
+    return written

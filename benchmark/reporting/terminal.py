@@ -1,0 +1,48 @@
+"""The board on a terminal."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.reporting import cells
+from benchmark.reporting.board import Row
+from benchmark.tasks import TASKS
+
+#: Width in characters from which on a terminal shows all of the headline columns.
+WIDE = 150
+
+
+def print_board(rows: list[Row], console: Console) -> None:
+    """One table a scenario; references above, cheats below, the rest ranked. Narrow terminals get fewer columns."""
+    for (task, scenario), group in groupby(rows, key=lambda row: (row.task, row.scenario)):
+        block = list(group)
+        console.print(_table(task, scenario, block, 99 if console.width >= WIDE else 4))
+        for row in block:
+            for reason in row.reasons[:3]:
+                console.print(f"  [yellow]{escape(row.method)}[/]: {escape(reason)}")
+        console.print()
+
+
+def _table(task: str, scenario: str, block: list[Row], most: int) -> Table:
+    columns = TASKS.get(task).headline[:most]
+    table = Table(title=f"{task} / {escape(scenario)}", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    table.add_column("n", justify="right")
+    for name in columns:
+        table.add_column(cells.heading(name), justify="right")
+    for heading in ("s", "/ retrain"):
+        table.add_column(heading, justify="right")
+    table.add_column("note")
+    for index, row in enumerate(block):
+        last = index + 1 == len(block) or (block[index + 1].kind in ("cheat",)) != (row.kind == "cheat")
+        last = last or (row.kind == "reference" and block[index + 1].kind != "reference")
+        values = [cells.interval(row.metrics.get(name)) for name in columns]
+        name = f"[bold]{escape(row.method)}[/]" if row.kind == "paper" else escape(row.method)
+        cost = [cells.seconds(row.cost.seconds), cells.ratio(row)]
+        table.add_row(name, str(row.n), *values, *cost, cells.note(row), end_section=last)
+    return table

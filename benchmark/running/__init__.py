@@ -1,0 +1,1 @@
+"""Running: plan, cells, artifacts, records, workers."""

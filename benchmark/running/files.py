@@ -1,0 +1,26 @@
+"""Hashes of specifications, and files that are either whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+def key_hash(key: Any) -> str:
+    """32 hex digits over the canonical JSON of a key."""
+    return hashlib.sha256(msgspec.json.encode(key, order="sorted")).hexdigest()[:32]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside ``path`` and rename it: readers see the old or the whole new content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

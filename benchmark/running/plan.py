@@ -1,0 +1,114 @@
+"""The plan of a run: its cells, what is already there, and how long the rest may take. Needs no torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+import msgspec
+
+from benchmark import environment
+from benchmark.discovery import METHODS
+from benchmark.running.records import Cell, Record, RecordStore
+from benchmark.source import digest
+from benchmark.suite import Suite
+from benchmark.tasks import TASKS
+
+#: Seconds that a cell is thought to take before any has been measured.
+UNKNOWN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``cells`` in the order in which they run; ``cached`` are done already; ``seconds`` estimates by cell."""
+
+    cells: list[Cell]
+    cached: dict[str, Record]
+    seconds: dict[str, float]
+    bases: dict[str, str]
+    provenance: dict[str, str]
+
+    @property
+    def todo(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.hash not in self.cached]
+
+    def estimate(self, jobs: int) -> float:
+        """Estimated wall seconds of what is left to do."""
+        return sum(self.seconds[cell.hash] for cell in self.todo) / max(jobs, 1)
+
+
+def make_plan(suite: Suite, seeds: Iterable[int], device: str, store: RecordStore, *, fresh: bool = False) -> Plan:
+    """Cells of a suite: seed by seed, so that the first board is there early; bases before what starts from them."""
+    cells: list[Cell] = []
+    bases: dict[str, str] = {}
+    provenance: dict[str, str] = {}
+    for seed in seeds:
+        for scenario in suite.scenarios.values():
+            task = TASKS.get(scenario.task)
+            for method, parameters in scenario.methods.items():
+                cell = _cell(suite, scenario.name, scenario.settings, method, parameters, seed, device)
+                cells.append(cell)
+                bases[cell.hash] = task.base(scenario.settings, seed)
+                provenance[cell.hash] = scenario.provenance[method]
+    history = _history(store, suite.name)
+    cached = {}
+    seconds = {}
+    for cell in cells:
+        record = None if fresh else store.read(cell.file)
+        if record is not None and is_current(record, cell):
+            cached[cell.hash] = record
+        seconds[cell.hash] = history.get((cell.scenario, cell.method), UNKNOWN_SECONDS)
+    return Plan(cells, cached, seconds, bases, provenance)
+
+
+def is_current(record: Record, cell: Cell) -> bool:
+    """Whether a record is this cell's result, made on this machine: costs of another one would not compare."""
+    return (
+        record.status == "ok"
+        and record.hash == cell.hash
+        and record.environment.get("machine") == environment.machine()
+    )
+
+
+def _cell(
+    suite: Suite,
+    scenario: str,
+    settings: msgspec.Struct,
+    method: str,
+    parameters: dict[str, object],
+    seed: int,
+    device: str,
+) -> Cell:
+    task = TASKS.get(suite.scenarios[scenario].task)
+    info = METHODS.get(method)
+    return Cell(
+        suite=suite.name,
+        task=task.name,
+        scenario=scenario,
+        settings=msgspec.to_builtins(settings),
+        unit=task.unit(settings, seed),
+        seed=seed,
+        method=method,
+        kind=info.kind,
+        parameters=parameters,
+        device=device,
+        threads=suite.threads,
+        versions={"task": task.version, "method": info.version},
+        digests=digests(task.implementation, info.module),
+        packages=environment.versions(),
+    )
+
+
+def digests(task: str, method: str) -> dict[str, str]:
+    """Digests of the source that a cell's result depends on."""
+    return {"task": digest(task), "method": digest(method), "determinism": digest("benchmark.determinism")}
+
+
+def _history(store: RecordStore, suite: str) -> dict[tuple[str, str], float]:
+    """Median seconds of earlier cells by scenario and method, whoever made them."""
+    seen: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in store.all(suite):
+        seen[record.cell.scenario, record.cell.method].append(record.cost.cell_seconds)
+    return {key: median(values) for key, values in seen.items()}

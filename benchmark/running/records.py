@@ -1,0 +1,169 @@
+"""Cells, their records, and the store that keeps one JSON file a cell."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from benchmark.contracts import Kind
+from benchmark.errors import InputError
+from benchmark.running.files import key_hash, write_atomically
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger("amendbench")
+SCHEMA = 1
+Status = Literal["ok", "failed", "timeout", "out-of-memory", "disqualified"]
+
+
+class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The full specification of a run: everything that can change its result.
+
+    ``versions`` are the declared ones of task and method; ``digests`` are of their source and its imports, and of
+    what fixes threads and seeds; ``packages`` are installed versions.
+    """
+
+    suite: str
+    task: str
+    scenario: str
+    settings: dict[str, Any]
+    unit: str
+    seed: int
+    method: str
+    kind: Kind
+    parameters: dict[str, Any]
+    device: str
+    threads: int
+    versions: dict[str, int]
+    digests: dict[str, str]
+    packages: dict[str, str]
+
+    @property
+    def hash(self) -> str:
+        return key_hash(self)
+
+    @property
+    def file(self) -> str:
+        """The record's path below the results folder; each part is checked where it comes from outside."""
+        name = f"{self.unit}-seed{self.seed}-{self.device}.json"
+        return f"{self.suite}/{self.task}/{self.scenario}/{self.method}/{name}"
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a cell has no result."""
+
+    error: str
+    message: str
+    traceback: str = ""
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A metric: None where it is blank; ``n`` samples."""
+
+    value: float | None
+    n: int
+
+
+class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the method calls cost; see benchmark.timing. ``cell_seconds`` is the whole cell, evaluation included."""
+
+    seconds: float
+    device_seconds: float
+    peak_bytes: int | None
+    exclusive: bool
+    cell_seconds: float
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The immutable result of a cell."""
+
+    schema: int
+    cell: Cell
+    hash: str
+    status: Status
+    failure: Failure | None
+    metrics: dict[str, Value]
+    access: list[dict[str, dict[str, int]]]
+    cost: Cost
+    flags: list[str]
+    provenance: str
+    data: str
+    environment: dict[str, str]
+    created: str
+
+    def values(self) -> dict[str, float | None]:
+        return {name: metric.value for name, metric in self.metrics.items()}
+
+
+class RecordStore:
+    """The results folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def check_writable(self) -> None:
+        """InputError unless records can be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise InputError(f"results folder {self.root} cannot be written: {error.strerror}") from error
+
+    def write(self, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep a record; what its metrics come from goes beside it, compressed, before it."""
+        path = self.root / record.cell.file
+        predictions = path.with_suffix(".npz")
+        if arrays:
+            import numpy as np
+
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+            write_atomically(predictions, buffer.getvalue())
+        else:
+            predictions.unlink(missing_ok=True)
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+
+    def read(self, file: str) -> Record | None:
+        """The record at a path below the root; None if there is none or it cannot be read, which is reported."""
+        path = self.root / file
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("record %s is left out: %s", path, error)
+            return None
+        if record.schema != SCHEMA or record.hash != record.cell.hash:
+            log.warning(
+                "record %s is left out: its %s does not match", path, "hash" if record.schema == SCHEMA else "schema"
+            )
+            return None
+        return record
+
+    def all(self, suite: str | None = None) -> Iterator[Record]:
+        """Every readable record, in the order of their paths."""
+        for path in sorted((self.root / (suite or "")).rglob("*.json")):
+            if path.name.startswith(".") or path.relative_to(self.root).parts[0] == "tuning":
+                continue
+            record = self.read(os.fspath(path.relative_to(self.root)))
+            if record is not None:
+                yield record
+
+    def arrays(self, record: Record) -> dict[str, np.ndarray]:
+        """What the record's metrics come from; empty where it was not kept here. Nothing is unpickled."""
+        import numpy as np
+
+        path = (self.root / record.cell.file).with_suffix(".npz")
+        if not path.exists():
+            return {}
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)

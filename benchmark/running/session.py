@@ -1,0 +1,95 @@
+"""A run as its user sees it: the plan, progress with time left, and what happened."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmark.errors import InputError
+from benchmark.running import pool
+from benchmark.running.plan import Plan
+from benchmark.running.records import Cell, Record
+
+
+def check_device(device: str) -> str:
+    """``cpu``, or ``cuda`` where there is one; InputError otherwise."""
+    if device == "cpu":
+        return device
+    if device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
+        raise InputError(f"unknown device {device!r}; known: cpu, cuda, cuda:N")
+    import torch
+
+    count = torch.cuda.device_count()
+    if not torch.cuda.is_available() or int(device[5:] or 0) >= count:
+        raise InputError(f"device {device!r} was asked for, but torch sees {count} CUDA devices; use DEVICE=cpu")
+    return device
+
+
+def describe(plan: Plan, jobs: int, device: str, console: Console) -> None:
+    """Print what is about to run."""
+    todo = plan.todo
+    blocks = Counter(f"{cell.task} / {cell.scenario}" for cell in plan.cells)
+    for block, total in blocks.items():
+        left = sum(f"{cell.task} / {cell.scenario}" == block for cell in todo)
+        console.print(f"  {escape(block)}: {total} cells, {total - left} cached, {left} to run")
+    if todo:
+        minutes = plan.estimate(jobs) / 60
+        console.print(
+            f"[bold]{len(todo)} of {len(plan.cells)} cells to run[/] on {device}, {jobs} at a time; "
+            f"about {minutes:.0f} min" + (" (cells of unknown cost are taken as 5 s)" if minutes else "")
+        )
+    else:
+        console.print(f"[bold]all {len(plan.cells)} cells are cached; nothing to run[/]")
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def execute(plan: Plan, setting: pool.Setting, jobs: int, console: Console) -> list[Record]:
+    """Run what is left of a plan; returns the records of all its cells that have one.
+
+    Raises KeyboardInterrupt after stopping the workers; what was finished stays.
+    """
+    records = dict(plan.cached)
+    todo = plan.todo
+    if not todo:
+        return list(records.values())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[done]}/{task.fields[cells]} cells"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with _terminated_like_interrupted(), Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("starting", total=sum(plan.seconds[c.hash] for c in todo), done=0, cells=len(todo))
+
+        def starts(cell: Cell) -> None:
+            progress.update(bar, description=escape(f"{cell.scenario} {cell.method} seed {cell.seed}")[:48].ljust(48))
+
+        ended = pool.run(todo, plan.bases, plan.provenance, setting, jobs, starts)
+        for done, record in enumerate(ended, start=1):
+            records[record.hash] = record
+            progress.update(bar, advance=plan.seconds[record.hash], done=done)
+            if record.failure is not None:
+                what = f"{record.cell.scenario} {record.cell.method} seed {record.cell.seed}: {record.status}"
+                progress.console.print(f"[red]{escape(what)}[/]: {escape(record.failure.message[:200])}")
+    return list(records.values())

@@ -1,0 +1,164 @@
+"""Suites: named lists of scenarios x methods x seeds, read from TOML and validated before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmark.config import convert, read_toml
+from benchmark.discovery import METHODS, check_parameters
+from benchmark.errors import InputError, unknown
+from benchmark.tasks import TASKS, Task
+
+FOLDER = Path(__file__).parent / "suites"
+
+
+class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hyper-parameters of one method in one scenario, and how they were chosen."""
+
+    parameters: dict[str, Any]
+    provenance: str
+
+
+class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How hyper-parameters are chosen: seeds that are never reported, and configurations a method."""
+
+    seeds: tuple[int, ...]
+    configurations: int
+
+
+class SuiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A suite file. ``threads`` is how many a cell uses; ``timeout`` is in seconds."""
+
+    name: str
+    summary: str
+    threads: int
+    timeout: float
+    tuning: Tuning
+    scenarios: dict[str, dict[str, Any]]
+    hyperparameters: dict[str, dict[str, Tuned]] = {}
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """One scenario of a suite: its task's settings, its methods with their full hyper-parameters."""
+
+    name: str
+    task: str
+    settings: Any
+    methods: dict[str, dict[str, Any]]
+    provenance: dict[str, str]
+
+
+class Suite(msgspec.Struct, frozen=True):
+    """A validated suite."""
+
+    name: str
+    summary: str
+    threads: int
+    timeout: float
+    tuning: Tuning
+    scenarios: dict[str, Scenario]
+    path: str
+
+
+def suite_names() -> list[str]:
+    """The suites that come with the package (search spaces aside)."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem != "spaces")
+
+
+def load_suite(name: str) -> Suite:
+    """The suite called ``name``, or the one in the file ``name`` if it ends in ``.toml``; InputError if it is wrong."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not name.endswith(".toml") and name not in suite_names():
+        raise unknown("suite", name, suite_names())
+    file = convert(read_toml(path), SuiteFile, path.name)
+    if file.threads < 1 or file.timeout <= 0 or file.tuning.configurations < 1:
+        raise InputError(f"{path.name}: threads, timeout and tuning.configurations must be above 0")
+    for scenario in file.hyperparameters:
+        if scenario not in file.scenarios:
+            raise InputError(f"{path.name}: hyperparameters: {unknown('scenario', scenario, file.scenarios)}")
+    scenarios = {key: _scenario(key, raw, file, path.name) for key, raw in file.scenarios.items()}
+    return Suite(file.name, file.summary, file.threads, file.timeout, file.tuning, scenarios, str(path))
+
+
+def _scenario(name: str, raw: dict[str, Any], file: SuiteFile, where: str) -> Scenario:
+    where = f"{where}: scenarios.{name}"
+    settings = dict(raw)
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise InputError(f"{where}: a scenario's name is made of letters, digits, - and _")
+    task = _task_of(settings, where)
+    chosen = settings.pop("methods", None)
+    available = methods_of(task.name)
+    names = available if chosen is None else convert(chosen, list[str], f"{where}.methods")
+    for method in names:
+        if method not in available:
+            raise InputError(f"{where}.methods: {unknown(f'method of {task.name}', method, available)}")
+    typed = convert(settings, task.scenario, where)
+    try:
+        task.check(typed)
+    except (InputError, ValueError) as error:
+        raise InputError(f"{where}: {error}") from error
+    tuned = file.hyperparameters.get(name, {})
+    for method in tuned:
+        if method not in available:
+            raise InputError(f"{where}: hyperparameters: {unknown('method', method, available)}")
+    values = {
+        method: check_parameters(
+            METHODS.get(method), tuned[method].parameters if method in tuned else {}, f"{where}.{method}"
+        )
+        for method in names
+    }
+    provenance = {method: tuned[method].provenance if method in tuned else "defaults" for method in names}
+    return Scenario(name, task.name, typed, values, provenance)
+
+
+def _task_of(settings: dict[str, Any], where: str) -> Task:
+    name = settings.get("task")
+    if not isinstance(name, str):
+        raise InputError(f"{where}: task is missing; one of {', '.join(TASKS)}")
+    try:
+        return TASKS.get(name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def methods_of(task: str) -> list[str]:
+    """Names of the methods of a task: references first, then papers, baselines and cheats."""
+    order = {"reference": 0, "paper": 1, "baseline": 2, "cheat": 3}
+    found = [info for info in METHODS.values() if task in info.tasks]
+    return [info.name for info in sorted(found, key=lambda info: (order[info.kind], info.name))]
+
+
+def select(suite: Suite, task: str | None, scenarios: Sequence[str] | None, methods: Sequence[str] | None) -> Suite:
+    """The part of a suite that was asked for; InputError for a name that it does not have.
+
+    The task's reference and original stay beside the chosen methods, because metrics are relative to them.
+    """
+    if task is not None:
+        TASKS.get(task)
+    kept = {name: s for name, s in suite.scenarios.items() if task is None or s.task == task}
+    if not kept:
+        raise InputError(f"suite {suite.name} has no scenario of task {task}")
+    for name in scenarios or ():
+        if name not in kept:
+            raise unknown("scenario", name, kept)
+    if scenarios:
+        kept = {name: s for name, s in kept.items() if name in scenarios}
+    for method in methods or ():
+        known = {m for s in kept.values() for m in s.methods}
+        if method not in known:
+            raise unknown("method", method, known)
+    if methods:
+        kept = {name: _restricted(s, methods) for name, s in kept.items()}
+        kept = {name: s for name, s in kept.items() if any(m in s.methods for m in methods)}
+    return msgspec.structs.replace(suite, scenarios=kept)
+
+
+def _restricted(scenario: Scenario, methods: Sequence[str]) -> Scenario:
+    task = TASKS.get(scenario.task)
+    wanted = {task.original, task.reference, *methods}
+    values = {name: values for name, values in scenario.methods.items() if name in wanted}
+    return msgspec.structs.replace(scenario, methods=values)

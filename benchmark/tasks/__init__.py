@@ -1,0 +1,108 @@
+"""Tasks: families of amendments with one contract and one set of metrics. Listing them imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import msgspec
+
+from benchmark.contracts import Access, Ledger, Measured
+from benchmark.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from benchmark.running.context import Context
+
+#: Metric name -> value (None where blank).
+Values = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluating one amended model gives: metrics, the arrays they come from, and warnings for the row."""
+
+    metrics: dict[str, Measured]
+    arrays: dict[str, np.ndarray]
+    flags: list[str]
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A problem beside the views that it holds, so that the harness can read their counts."""
+
+    problem: Any
+    views: tuple[Any, ...]
+
+
+class Implementation(Protocol):
+    """The part of a task that needs torch: a module with these functions."""
+
+    def data_checksum(self, scenario: Any) -> str: ...
+
+    def base_model(self, scenario: Any, seed: int, context: Context) -> nn.Module: ...
+
+    def build(
+        self,
+        scenario: Any,
+        seed: int,
+        request: int,
+        model: nn.Module,
+        access: Access,
+        ledger: Ledger,
+        context: Context,
+    ) -> Guarded: ...
+
+    def evaluate(
+        self, scenario: Any, seed: int, base: nn.Module, amended: nn.Module, context: Context
+    ) -> Evaluation: ...
+
+    def selection_score(self, scenario: Any, seed: int, amended: nn.Module, context: Context) -> float: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A family of amendments.
+
+    ``scenario`` is the type of its scenarios' settings; ``unit(scenario, seed)`` names what a cell amends
+    and ``base(scenario, seed)`` the base model that it starts from (equal names: the same model);
+    ``requests(scenario)`` counts the amendments asked for one after the other; ``derive(own, reference)`` adds the
+    metrics that are relative to the reference method's; ``gates(original, reference)`` gives reasons why a block
+    of rows is unreliable; ``headline`` are the board's columns and ``rank_by`` orders its rows.
+    """
+
+    name: str
+    summary: str
+    version: int
+    scenario: type[msgspec.Struct]
+    views: Mapping[str, str]
+    metrics: tuple[str, ...]
+    headline: tuple[str, ...]
+    rank_by: str
+    reference: str
+    original: str
+    implementation: str
+    unit: Callable[[Any, int], str]
+    base: Callable[[Any, int], str]
+    requests: Callable[[Any], int]
+    check: Callable[[Any], None]
+    derive: Callable[[Values, Values], dict[str, float | None]]
+    gates: Callable[[Values | None, Values | None], list[str]]
+    selection_criterion: str
+
+    def load(self) -> Implementation:
+        """The implementation; imports torch."""
+        return cast(Implementation, importlib.import_module(self.implementation))
+
+
+def _tasks() -> Iterator[tuple[str, Task]]:
+    for name in ("class_forget",):
+        task: Task = importlib.import_module(f"benchmark.tasks.{name}").TASK
+        yield task.name, task
+
+
+TASKS: Registry[Task] = Registry("task", _tasks)

@@ -1,0 +1,152 @@
+"""class-forget: remove one class, several at once, or several in sequence from a classifier."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from benchmark.contracts import Recipe
+from benchmark.data import DATA
+from benchmark.metrics.tug_of_war import tug_of_war
+from benchmark.models import check_model
+from benchmark.tasks import Task, Values
+
+#: Accuracy in percent above which a retrained model still knows a forgotten class.
+KNOWN_AFTER_RETRAINING = 5.0
+#: Accuracy in percent under which a base model never knew the class.
+KNOWN_BEFORE = 50.0
+
+
+class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A scenario: data, network, how the base model is trained, and which classes are forgotten.
+
+    Seed i forgets the ``classes`` classes i, i + 1, ... (modulo the number of classes), in one request or one after
+    the other. ``attack_fit_samples`` caps what the SVC attack is fitted on.
+    """
+
+    data: str
+    model: str
+    training: Recipe
+    num_classes: int
+    task: Literal["class-forget"] = "class-forget"
+    classes: int = 1
+    requests: Literal["at-once", "in-sequence"] = "at-once"
+    attack_fit_samples: int = 10_000
+    draw_regions: bool = False
+
+    def forgotten(self, seed: int) -> tuple[int, ...]:
+        """The classes that a seed forgets, in the order of the requests."""
+        return tuple((seed + k) % self.num_classes for k in range(self.classes))
+
+    def request(self, seed: int, number: int) -> tuple[int, ...]:
+        """The classes that the given request (from 0) asks to forget."""
+        classes = self.forgotten(seed)
+        return classes if self.requests == "at-once" else (classes[number],)
+
+
+def _check(scenario: ClassForget) -> None:
+    DATA.get(scenario.data)
+    check_model(scenario.model)
+    if not 1 <= scenario.classes <= scenario.num_classes - 2:
+        raise ValueError(f"classes must be 1 to {scenario.num_classes - 2}, not {scenario.classes}")
+
+
+def _unit(scenario: ClassForget, seed: int) -> str:
+    return "class-" + "-".join(str(c) for c in scenario.forgotten(seed))
+
+
+def _base(scenario: ClassForget, seed: int) -> str:
+    return f"{scenario.data}/{scenario.model}/{scenario.training}/{seed}"
+
+
+def _requests(scenario: ClassForget) -> int:
+    return scenario.classes if scenario.requests == "in-sequence" else 1
+
+
+_GAPS = (
+    "accuracy.test.retain",
+    "accuracy.test.forget",
+    "mia.true-class-probability.svc",
+    "mia.loss.auc",
+    "mia.loss.tpr@1fpr",
+    "recovery.linear-probe",
+    "recovery.linear-probe@10",
+    "relearn.steps",
+)
+
+
+def derive(own: Values, reference: Values) -> dict[str, float | None]:
+    """Gaps to retraining and tug-of-war, from one cell's metrics and those of the same seed's retrained model."""
+    derived: dict[str, float | None] = {}
+    for name in _GAPS:
+        value, other = own.get(name), reference.get(name)
+        derived[f"{name}.gap"] = None if value is None or other is None else value - other
+    tugs = []
+    for name in ("accuracy.train.retain", "accuracy.train.forget", "accuracy.test.all"):
+        value, other = own.get(name), reference.get(name)
+        if value is None or other is None:
+            return derived
+        tugs.append((value, other))
+    derived["tow"] = tug_of_war(tugs)
+    return derived
+
+
+def gates(original: Values | None, reference: Values | None) -> list[str]:
+    """Reasons why one seed's rows say nothing."""
+    reasons = []
+    known = (original or {}).get("accuracy.test.forget")
+    if known is not None and known < KNOWN_BEFORE:
+        reasons.append(f"the base model hardly knows the forgotten class ({known:.1f} % of its test samples)")
+    still = (reference or {}).get("accuracy.test.forget")
+    if still is not None and still > KNOWN_AFTER_RETRAINING:
+        reasons.append(f"the retrained model still knows the forgotten class ({still:.1f} %)")
+    return reasons
+
+
+TASK = Task(
+    name="class-forget",
+    summary="remove one class, several at once, or several in sequence from a classifier",
+    version=1,
+    scenario=ClassForget,
+    views={"retain": "xy", "forget": "xy", "selection": "xy"},
+    metrics=(
+        "accuracy.test.retain",
+        "accuracy.test.forget",
+        "accuracy.test.all",
+        "accuracy.train.retain",
+        "accuracy.train.forget",
+        "tow",
+        "mia.true-class-probability.svc",
+        "mia.loss.auc",
+        "mia.loss.tpr@1fpr",
+        "recovery.linear-probe",
+        "recovery.linear-probe@10",
+        "relearn.steps",
+        "change.parameters",
+        "change.features",
+    ),
+    headline=(
+        "accuracy.test.retain",
+        "accuracy.test.forget",
+        "tow",
+        "mia.true-class-probability.svc",
+        "mia.loss.auc.gap",
+        "recovery.linear-probe.gap",
+        "recovery.linear-probe@10.gap",
+        "relearn.steps.gap",
+        "change.parameters",
+        "change.features",
+    ),
+    rank_by="tow",
+    reference="retrain",
+    original="original",
+    implementation="benchmark.tasks.forgetting",
+    unit=_unit,
+    base=_base,
+    requests=_requests,
+    check=_check,
+    derive=derive,
+    gates=gates,
+    selection_criterion="ACC_r (1 - ACC_f) on the selection split",
+)

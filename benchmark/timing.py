@@ -1,0 +1,75 @@
+"""What a method call costs: wall and device seconds with the device synchronised on both sides, and peak memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+_STATUS = Path("/proc/self/status")
+_RESET = Path("/proc/self/clear_refs")
+
+
+class Stopwatch:
+    """Sums the cost of the blocks that it runs.
+
+    seconds: wall time; device_seconds: CUDA events on a GPU, else CPU time of all threads of the process;
+    peak_bytes: most memory that a block took beyond what was in use before it (None where it cannot be known).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds = 0.0
+        self.device_seconds = 0.0
+        self.peak_bytes: int | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Time the block. What an exception leaves unfinished is counted up to it."""
+        on_gpu = self.device.type == "cuda"
+        events: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
+        if on_gpu:
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+            before: int | None = torch.cuda.memory_allocated(self.device)
+            events = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+            events[0].record()
+        else:
+            before = _reset_peak()
+        cpu, wall = time.process_time(), time.perf_counter()
+        try:
+            yield
+        finally:
+            if events is not None:
+                events[1].record()
+                torch.cuda.synchronize(self.device)
+                self.device_seconds += events[0].elapsed_time(events[1]) / 1000
+                peak: int | None = torch.cuda.max_memory_allocated(self.device)
+            else:
+                self.device_seconds += time.process_time() - cpu
+                peak = _resident("VmHWM")
+            self.seconds += time.perf_counter() - wall
+            if before is not None and peak is not None:
+                self.peak_bytes = max(self.peak_bytes or 0, peak - before)
+
+
+def _resident(field: str) -> int | None:
+    """Bytes of a memory field of this process (Linux), else None."""
+    if not _STATUS.exists():
+        return None
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _reset_peak() -> int | None:
+    """Set the peak of resident memory back to what is resident now, and return that; None where that cannot be."""
+    try:
+        _RESET.write_text("5")
+    except OSError:
+        return None
+    return _resident("VmRSS")

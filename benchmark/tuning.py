@@ -1,0 +1,211 @@
+"""Tuning: the same number of configurations for every method, on the selection split and on seeds never reported."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmark import environment
+from benchmark.config import convert, read_toml
+from benchmark.discovery import METHODS, check_parameters
+from benchmark.errors import InputError, unknown
+from benchmark.running import pool
+from benchmark.running.files import write_atomically
+from benchmark.seeding import derive
+from benchmark.suite import FOLDER, Scenario, Suite, Tuned
+from benchmark.tasks import TASKS
+
+
+class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The values that one hyper-parameter may take: ``choices``, or from ``low`` to ``high``."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: list[Any] | None = None
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One configuration: its score on each tuning seed (0 where it failed) and the seconds of its method calls."""
+
+    parameters: dict[str, Any]
+    scores: list[float]
+    score: float
+    seconds: float
+    failures: list[str]
+
+
+class Study(msgspec.Struct, frozen=True):
+    """Everything that was tried for one method in one scenario; the first trial is the defaults."""
+
+    suite: str
+    task: str
+    scenario: str
+    method: str
+    criterion: str
+    seeds: tuple[int, ...]
+    trials: list[Trial]
+    chosen: dict[str, Any]
+    environment: dict[str, str]
+    created: str
+
+    @property
+    def best(self) -> Trial:
+        """The highest score; of equal ones the first tried."""
+        return max(self.trials, key=lambda trial: trial.score)
+
+
+def spaces() -> dict[str, dict[str, Range]]:
+    """Search spaces by method, checked against the methods' hyper-parameters."""
+    path = FOLDER / "spaces.toml"
+    found = convert(read_toml(path), dict[str, dict[str, Range]], path.name)
+    for method, ranges in found.items():
+        known = METHODS.get(method).defaults()
+        for name in ranges:
+            if name not in known:
+                raise InputError(f"{path.name}: {method}: {unknown('hyper-parameter', name, known)}")
+    return found
+
+
+def tune(suite: Suite, methods: list[str] | None, jobs: int, device: str, results: Path, console: Console) -> None:
+    """Run a study for every scenario and method with a search space; write what was chosen into the suite's file."""
+    known = spaces()
+    for name in methods or ():
+        if name not in known:
+            raise unknown("method with a search space", name, known)
+    wanted = [
+        (scenario, method)
+        for scenario in suite.scenarios.values()
+        for method in scenario.methods
+        if method in known and (not methods or method in methods)
+    ]
+    count = suite.tuning.configurations
+    console.print(
+        f"[bold]{len(wanted)} studies[/] of {count} configurations on seeds {list(suite.tuning.seeds)}, {jobs} at a time"
+    )
+    setting = pool.Setting(results, environment.cache_root(), device, suite.threads, suite.timeout)
+    spawn = multiprocessing.get_context("spawn")
+    queue = spawn.Queue()
+    for slot in pool.slots(jobs, suite.threads, device):
+        queue.put(slot)
+    with (
+        ProcessPoolExecutor(jobs, spawn, pool.prepare_worker, (queue, setting)) as executor,
+        Progress(console=console, transient=True) as progress,
+    ):
+        try:
+            bases = [executor.submit(_build_base, s, seed, setting) for s, seed in _bases(wanted, suite)]
+            bar = progress.add_task("base models", total=len(bases))
+            for future in as_completed(bases):
+                future.result()
+                progress.advance(bar)
+            bar = progress.add_task("studies", total=len(wanted))
+            waiting: list[Future[Study]] = [executor.submit(_study, suite, s, m, known[m], setting) for s, m in wanted]
+            for future in as_completed(waiting):
+                study = future.result()
+                _keep(study, results, Path(suite.path))
+                first, best = study.trials[0].score, study.best.score
+                progress.console.print(f"{study.scenario} {study.method}: {first:.3f} -> {best:.3f} {study.chosen}")
+                progress.advance(bar)
+        except KeyboardInterrupt:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _bases(wanted: list[tuple[Scenario, str]], suite: Suite) -> Iterator[tuple[Scenario, int]]:
+    """One scenario and seed for each distinct base model."""
+    seen = set()
+    for scenario, _ in wanted:
+        for seed in suite.tuning.seeds:
+            base = TASKS.get(scenario.task).base(scenario.settings, seed)
+            if base not in seen:
+                seen.add(base)
+                yield scenario, seed
+
+
+def _build_base(scenario: Scenario, seed: int, setting: pool.Setting) -> None:
+    TASKS.get(scenario.task).load().base_model(scenario.settings, seed, pool.make_context(setting))
+
+
+def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, Range], setting: pool.Setting) -> Study:
+    """In a worker: try the defaults, then what Optuna's seeded sampler proposes."""
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    info = METHODS.get(method)
+    trials: list[Trial] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        proposed = {name: _suggest(trial, name, r) for name, r in ranges.items()}
+        given = check_parameters(info, proposed, f"spaces.toml: {method}")
+        trials.append(_evaluate(suite, scenario, method, given, setting))
+        return trials[-1].score
+
+    sampler = optuna.samplers.TPESampler(seed=derive(0, "tuning", scenario.name, method) % 2**32, n_startup_trials=8)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial({name: info.defaults()[name] for name in ranges})
+    study.optimize(objective, n_trials=suite.tuning.configurations)
+    best = max(trials, key=lambda trial: trial.score)
+    return Study(
+        suite=suite.name,
+        task=scenario.task,
+        scenario=scenario.name,
+        method=method,
+        criterion=TASKS.get(scenario.task).selection_criterion,
+        seeds=suite.tuning.seeds,
+        trials=trials,
+        chosen={name: best.parameters[name] for name in ranges},
+        environment=environment.describe(setting.device),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _suggest(trial: Any, name: str, space: Range) -> Any:
+    if space.choices is not None:
+        return trial.suggest_categorical(name, space.choices)
+    value = trial.suggest_float(name, space.low, space.high, log=space.log)
+    return float(f"{value:.3g}")
+
+
+def _evaluate(
+    suite: Suite, scenario: Scenario, method: str, parameters: dict[str, Any], setting: pool.Setting
+) -> Trial:
+    """Score one configuration on every tuning seed; a failure scores 0 and is kept."""
+    from benchmark.running.cell import amend_for_selection
+
+    started = time.perf_counter()
+    scores, failures = [], []
+    for seed in suite.tuning.seeds:
+        score, failure = amend_for_selection(scenario, method, parameters, seed, pool.make_context(setting))
+        scores.append(score)
+        failures += [failure] if failure else []
+    mean = sum(scores) / len(scores)
+    return Trial(parameters, scores, mean, time.perf_counter() - started, failures)
+
+
+def _keep(study: Study, results: Path, suite: Path) -> None:
+    """Keep every trial below the results, and the choice with its provenance in the suite's file."""
+    import tomlkit
+
+    folder = results / "tuning" / study.suite / study.task / study.scenario
+    write_atomically(folder / f"{study.method}.json", msgspec.json.format(msgspec.json.encode(study), indent=1) + b"\n")
+    document = tomlkit.parse(suite.read_text("utf-8"))
+    table = document.setdefault("hyperparameters", tomlkit.table(is_super_table=True))
+    methods = table.setdefault(study.scenario, tomlkit.table())
+    provenance = (
+        f"best of {len(study.trials)} by {study.criterion}, mean of seeds {', '.join(map(str, study.seeds))}: "
+        f"{study.best.score:.3f} (defaults {study.trials[0].score:.3f})"
+    )
+    entry = tomlkit.inline_table()
+    entry.update(msgspec.to_builtins(Tuned(study.chosen, provenance)))
+    methods[study.method] = entry
+    write_atomically(suite, tomlkit.dumps(document).encode())

@@ -1,0 +1,196 @@
+"""Forgetting classes without gradients: "Deep Unlearning" (Kodge, Saha and Roy, TMLR 2024, arXiv:2312.00761).
+
+For every weight W of a convolution or linear layer, A_r and A_f (d x n, a column a patch, vector or token) are what
+enters it for samples to retain and to forget. With A = U S V^T, the steps of the paper are
+
+    r_i = sigma_i^2 / sum_j sigma_j^2        lambda_i = alpha r_i / ((alpha - 1) r_i + 1)        (importance)
+    P = U diag(lambda) U^T                   P_dis = P_f - P_f P_r = P_f (I - P_r)               (projectors)
+    W <- W (I - P_dis)^T = W - W (I - P_r) P_f                                                   (update)
+
+No decomposition is needed. The r_i are the eigenvalues of R = A A^T / tr(A A^T), so
+
+    P = alpha R ((alpha - 1) R + I)^-1 = alpha / t A ((alpha - 1) / t A^T A + I)^-1 A^T,      t = tr(A A^T),
+
+the second form for n < d. The matrix that is inverted is symmetric and, since 0 <= r_i <= 1, has its eigenvalues
+between 1 and alpha: positive definite, of condition number max(alpha, 1 / alpha) at most. A Cholesky solve in float32
+is accurate up to 10^4; beyond that the input matrices are kept in float64. At alpha = 0 the inverse may not exist
+(r = 1: all inputs parallel) and P = 0; inputs that are all zero have P = 0 too.
+
+Read from the official code where the paper leaves it open: evaluation mode; all activations from the original model,
+one pass a set; all layers edited together, the head too; biases, normalisation, class token and positions untouched.
+Different on purpose: samples pass without augmentation and are drawn by a seeded generator; patches come from whole
+maps (``window=0``; 3 is the official random window); every forgotten class is kept out of the retain sample; one bound
+of ``max_patches`` columns holds for every layer, token-wise MLPs of transformers too, where the official code keeps
+all (the directions of 10,000 tokens do not change with 200,000); the search scores on a held-out split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from benchmark.contracts import Access, ForgetProblem, method
+from benchmark.data.views import Batch
+from benchmark.errors import InputError
+from benchmark.models.layer_inputs import InputMatrix, input_matrices, matrix_weight, weight_matrix
+
+ALPHA_R = (10.0, 30.0, 100.0, 300.0, 1000.0)
+ALPHA_F = (1.0, 3.0, 10.0, 30.0, 100.0)
+BATCH = 250
+
+Inputs = Mapping[str, InputMatrix]
+Weights = dict[str, Tensor]
+
+
+class Projector:
+    """P(alpha) of one layer's inputs, applied from the right."""
+
+    def __init__(self, A: InputMatrix, alpha: float) -> None:
+        self.gram, self.rows = A.gram, A.rows  # A A^T and None, or for n < d A^T A and A^T
+        trace = self.gram.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]  # of both: sum_j sigma_j^2
+        trace = trace.where(trace != 0, 1)
+        identity = torch.eye(self.gram.shape[-1], dtype=A.dtype, device=trace.device).expand_as(self.gram)
+        self.factor = torch.linalg.cholesky((alpha - 1) / trace * self.gram + identity if alpha else identity)
+        self.scale = alpha / trace
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """X P, for the rows X (groups, out, d)."""
+        Y = X @ (self.gram if self.rows is None else self.rows.mT)
+        Y = self.scale * torch.cholesky_solve(Y.mT, self.factor).mT
+        return Y if self.rows is None else Y @ self.rows
+
+
+def projectors(inputs: Inputs, alpha: float) -> dict[str, Projector]:
+    return {layer: Projector(A, alpha) for layer, A in inputs.items()}
+
+
+def needless(W: Weights, P_r: Mapping[str, Projector]) -> Weights:
+    """W (I - P_r) of every layer: what the retained classes do not need."""
+    return {layer: W[layer] - P_r[layer](W[layer]) for layer in W}
+
+
+def updated(model: nn.Module, W: Weights, W_free: Weights, P_f: Mapping[str, Projector]) -> Weights:
+    """W - W (I - P_r) P_f of every layer as new values of the model's parameters; ``W_free`` is W (I - P_r)."""
+    new = {layer: W[layer] - P_f[layer](W_free[layer]) for layer in W}
+    return {layer: matrix_weight(matrix, model.get_parameter(layer)) for layer, matrix in new.items()}
+
+
+def matrices(model: nn.Module, inputs: Inputs) -> Weights:
+    """The weights W as matrices (groups, out, d), in the precision of their inputs."""
+    layers = {layer: weight_matrix(model.get_parameter(layer), A.groups) for layer, A in inputs.items()}
+    return {layer: W.to(inputs[layer].dtype) for layer, W in layers.items()}
+
+
+def write(model: nn.Module, weights: Weights) -> None:
+    for layer, weight in weights.items():
+        model.get_parameter(layer).copy_(weight)
+
+
+class Selection:
+    """ACC_r and ACC_f, as fractions, of the model with edited weights on the selection split, which is read once."""
+
+    def __init__(self, problem: ForgetProblem) -> None:
+        self.model = problem.model
+        parts = list(problem.selection.everything().split(BATCH))
+        self.x, self.y = [part.x for part in parts], torch.cat([part.y for part in parts])
+        self.forget = torch.isin(self.y, torch.tensor(problem.forget_classes, device=self.y.device))
+        if self.forget.all() or not self.forget.any():
+            raise InputError("svd-forgetting+search needs retained and forgotten classes in the selection split")
+
+    def __call__(self, weights: Weights) -> tuple[float, float]:
+        predicted = torch.cat([functional_call(self.model, weights, (x,)).argmax(1) for x in self.x])
+        right = (predicted == self.y).double()
+        return float(right[~self.forget].mean()), float(right[self.forget].mean())
+
+
+def collect(
+    problem: ForgetProblem, retain_per_class: int, forget_samples: int, max_patches: int, window: int, *alphas: float
+) -> tuple[Inputs, Inputs]:
+    """A_r and A_f of every layer, one pass of the original model over each sample; precise enough for ``alphas``."""
+    retain_samples = retain_per_class * (problem.num_classes - len(problem.forget_classes))
+    for name, n, limit in (("retain", retain_samples, 1000), ("forget", forget_samples, 900)):
+        if not 0 < n <= limit:
+            raise InputError(f"svd-forgetting reads 1 to {limit} {name} samples, not {n}")
+    if max_patches < 1 or window < 0 or min(alphas) < 0:
+        raise InputError("svd-forgetting: max_patches must be at least 1, window, alpha_r and alpha_f at least 0")
+    dtype = torch.float32 if all(1e-4 <= alpha <= 1e4 or alpha == 0 for alpha in alphas) else torch.float64
+    generator = problem.generator("svd-forgetting")
+    X_r = problem.retain.draw_per_class(retain_per_class, generator)
+    X_f = problem.forget.draw(forget_samples, generator)
+
+    def inputs(X: Batch) -> Inputs:
+        x = (part.x for part in X.split(BATCH))
+        return input_matrices(
+            problem.model, x, len(X), max_rows=max_patches, window=window, generator=generator, dtype=dtype
+        )
+
+    problem.model.eval()
+    return inputs(X_r), inputs(X_f)
+
+
+@method(
+    "svd-forgetting",
+    tasks="class-forget",
+    paper="arXiv:2312.00761",
+    access=Access(retain="xy", forget="x", max_samples={"retain": 1000, "forget": 900}),
+)
+@torch.no_grad()
+def svd_forgetting(
+    problem: ForgetProblem,
+    *,
+    alpha_r: float = 100.0,
+    alpha_f: float = 3.0,
+    retain_per_class: int = 100,
+    forget_samples: int = 900,
+    max_patches: int = 10000,
+    window: int = 0,
+) -> nn.Module:
+    """Deep unlearning at fixed scaling factors (Kodge et al., TMLR 2024): one edit of every weight, no gradients."""
+    model = problem.model
+    A_r, A_f = collect(problem, retain_per_class, forget_samples, max_patches, window, alpha_r, alpha_f)
+    W = matrices(model, A_r)
+    write(model, updated(model, W, needless(W, projectors(A_r, alpha_r)), projectors(A_f, alpha_f)))
+    return model
+
+
+@method(
+    "svd-forgetting+search",
+    tasks="class-forget",
+    paper="arXiv:2312.00761",
+    access=Access(retain="xy", forget="x", selection="xy", max_samples={"retain": 1000, "forget": 900}),
+)
+@torch.inference_mode()
+def svd_forgetting_search(
+    problem: ForgetProblem,
+    *,
+    retain_per_class: int = 100,
+    forget_samples: int = 900,
+    max_patches: int = 10000,
+    window: int = 0,
+    prune: bool = True,
+) -> nn.Module:
+    """Deep unlearning with the paper's Algorithm 1: the scaling factors by a grid search on the selection split."""
+    model = problem.model
+    A_r, A_f = collect(problem, retain_per_class, forget_samples, max_patches, window, *ALPHA_R, *ALPHA_F)
+    W = matrices(model, A_r)
+    P_f = cache(lambda alpha_f: projectors(A_f, alpha_f))
+    accuracies = Selection(problem)
+    best, (acc_r, acc_f) = {}, accuracies({})
+    best_score = acc_r * (1 - acc_f)
+    for alpha_r in ALPHA_R:
+        W_free = needless(W, projectors(A_r, alpha_r))
+        for alpha_f in ALPHA_F:
+            if prune and alpha_f <= alpha_r / 1000:
+                continue
+            edit = updated(model, W, W_free, P_f(alpha_f))
+            acc_r, acc_f = accuracies(edit)
+            if acc_r * (1 - acc_f) > best_score:
+                best, best_score = edit, acc_r * (1 - acc_f)
+            if prune and (acc_r < best_score or acc_f < 1 / problem.num_classes):
+                break
+    write(model, best)
+    return model
