@@ -31,25 +31,25 @@ def finetune(problem: ForgetProblem, *, lr: float = 0.05, epochs: int = 1, batch
 @method(
     "gradient-ascent", tasks="class-forget", paper="Golatkar et al. 2020, arXiv:1911.04933", access=Access(forget="xy")
 )
-def gradient_ascent(problem: ForgetProblem, *, lr: float = 0.03, epochs: int = 3, batch_size: int = 64) -> nn.Module:
-    """NegGrad: ascent of the forget set's loss until it is unlearnt, as in Golatkar et al. 2020 (arXiv:1911.04933).
-
-    The model stays in evaluation mode: statistics of batches of a single class would overwrite those of batch norm.
-    The loss is unbounded and grows faster and faster; so the ascent ends before its ``epochs`` do, with the first
-    batch of which it gets about nothing right (the stop that Kodge et al., arXiv:2312.00761, intend in their code).
-    """
+def gradient_ascent(
+    problem: ForgetProblem, *, lr: float = 0.03, clip: float = 1.0, epochs: int = 5, batch_size: int = 64, momentum: float=0.0
+) -> nn.Module:
+    """NegGrad: ascent of the forget set's loss until it is unlearnt, as in Golatkar et al. 2020 (arXiv:1911.04933)."""
     model = problem.model
-    unlearnt = False
+
+    @torch.no_grad()
+    def known(batch: Batch) -> bool:
+        return float((model(batch.x).argmax(1) == batch.y).float().mean()) >= ABOUT_ZERO
 
     def ascent(batch: Batch) -> Tensor:
-        nonlocal unlearnt
-        x, y = batch.x, batch.y
-        logits = model(x)
-        unlearnt = float((logits.argmax(1) == y).float().mean()) < ABOUT_ZERO
-        return -F.cross_entropy(logits, y)
+        return -F.cross_entropy(model(batch.x), batch.y)
+
+    def clip_gradient() -> None:
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
 
     batches = training.epochs(problem.forget, batch_size, epochs, problem.generator("gradient-ascent"))
-    training.optimise(itertools.takewhile(lambda _: not unlearnt, batches), ascent, training.sgd(model, lr, momentum=0.0))
+    optimiser = training.sgd(model, lr, momentum=momentum)
+    training.optimise(itertools.takewhile(known, batches), ascent, optimiser, before_step=clip_gradient)
     return model
 
 

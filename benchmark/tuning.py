@@ -90,9 +90,8 @@ def tune(suite: Suite, methods: list[str] | None, jobs: int, device: str, result
         if method in known and (not methods or method in methods)
     ]
     count = suite.tuning.configurations
-    console.print(
-        f"[bold]{len(wanted)} studies[/] of {count} configurations on seeds {list(suite.tuning.seeds)}, {jobs} at a time"
-    )
+    seeds = ", ".join(map(str, suite.tuning.seeds))
+    console.print(f"[bold]{len(wanted)} studies[/] of {count} configurations on seeds {seeds}; {jobs} at a time")
     setting = pool.Setting(results, environment.cache_root(), device, suite.threads, suite.timeout)
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()
@@ -105,13 +104,13 @@ def tune(suite: Suite, methods: list[str] | None, jobs: int, device: str, result
         try:
             bases = [executor.submit(_build_base, s, seed, setting) for s, seed in _bases(wanted, suite)]
             bar = progress.add_task("base models", total=len(bases))
-            for future in as_completed(bases):
-                future.result()
+            for built in as_completed(bases):
+                built.result()
                 progress.advance(bar)
             bar = progress.add_task("studies", total=len(wanted))
             waiting: list[Future[Study]] = [executor.submit(_study, suite, s, m, known[m], setting) for s, m in wanted]
-            for future in as_completed(waiting):
-                study = future.result()
+            for ended in as_completed(waiting):
+                study = ended.result()
                 _keep(study, results, Path(suite.path))
                 first, best = study.trials[0].score, study.best.score
                 progress.console.print(f"{study.scenario} {study.method}: {first:.3f} -> {best:.3f} {study.chosen}")

@@ -1,0 +1,63 @@
+# AmendBench: each target is one command; `amendbench` in $(VENV)/bin does the same without make.
+
+PYTHON  ?= python3
+VENV    ?= .venv
+TASK    ?=
+SUITE   ?= embedded
+METHODS ?=
+SCENARIOS ?=
+SEEDS   ?= 3
+JOBS    ?=
+DEVICE  ?= cpu
+RESULTS ?= results
+REPORTS ?= reports
+FRESH   ?=
+
+READY := $(VENV)/.ready
+BENCH := $(VENV)/bin/amendbench
+
+which   = $(if $(TASK),--task '$(TASK)') --suite '$(SUITE)'
+chosen  = $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(METHODS),--methods '$(METHODS)')
+where   = --results '$(RESULTS)' --reports '$(REPORTS)'
+how     = $(if $(JOBS),--jobs '$(JOBS)') --device '$(DEVICE)'
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench report status tune test lint clean
+
+help: ## show this help
+	@echo 'make bench TASK=class-forget    run a task of a suite and print its board'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  bench takes TASK, SUITE=embedded, SCENARIOS, METHODS (a,b), SEEDS=3, JOBS, DEVICE=cpu, RESULTS, REPORTS, FRESH=1'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,dev]'
+	@touch $@
+
+setup: $(READY) ## make the environment in .venv
+
+bench: $(READY) ## run what is not cached, then print and render the board
+	@$(BENCH) bench $(which) $(chosen) --seeds '$(SEEDS)' $(how) $(where) $(if $(FRESH),--fresh)
+
+report: $(READY) ## render reports/ from results/
+	@$(BENCH) report $(where)
+
+status: $(READY) ## say what is done, failed and left
+	@$(BENCH) status $(which) --seeds '$(SEEDS)' --device '$(DEVICE)' --results '$(RESULTS)'
+
+tune: $(READY) ## choose hyper-parameters on the selection split and write them to the suite
+	@$(BENCH) tune $(which) $(chosen) $(how) --results '$(RESULTS)'
+
+test: $(READY) ## run the tests
+	$(VENV)/bin/python -m pytest -n auto
+
+lint: $(READY) ## check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean: ## remove the environment and what tools left; results/, reports/ and the cache stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
