@@ -32,9 +32,15 @@ def finetune(problem: ForgetProblem, *, lr: float = 0.05, epochs: int = 1, batch
     "gradient-ascent", tasks="class-forget", paper="Golatkar et al. 2020, arXiv:1911.04933", access=Access(forget="xy")
 )
 def gradient_ascent(
-    problem: ForgetProblem, *, lr: float = 0.03, clip: float = 1.0, epochs: int = 5, batch_size: int = 64, momentum: float=0.0
+    problem: ForgetProblem, *, lr: float = 0.03, clip: float = 0.3, epochs: int = 5, batch_size: int = 64
 ) -> nn.Module:
-    """NegGrad: ascent of the forget set's loss until it is unlearnt, as in Golatkar et al. 2020 (arXiv:1911.04933)."""
+    """NegGrad: ascent of the forget set's loss until it is unlearnt (Golatkar et al. 2020, arXiv:1911.04933).
+
+    The gradient is next to nothing while the class is known and explodes once it is not. Therefore the step is
+    clipped to norm ``clip``, as in NegGrad+, and the ascent ends before its ``epochs`` do at the first batch of which
+    the model knows about nothing: the stop that Kodge et al. (arXiv:2312.00761) have in mind. The model stays in
+    evaluation mode: statistics of batches of a single class would overwrite those of batch norm.
+    """
     model = problem.model
 
     @torch.no_grad()
@@ -48,8 +54,8 @@ def gradient_ascent(
         nn.utils.clip_grad_norm_(model.parameters(), clip)
 
     batches = training.epochs(problem.forget, batch_size, epochs, problem.generator("gradient-ascent"))
-    optimiser = training.sgd(model, lr, momentum=momentum)
-    training.optimise(itertools.takewhile(known, batches), ascent, optimiser, before_step=clip_gradient)
+    steps = itertools.takewhile(known, batches)
+    training.optimise(steps, ascent, training.sgd(model, lr), before_step=clip_gradient)
     return model
 
 
@@ -85,7 +91,7 @@ def neggrad_plus(
     batch_size: int = 64,
     check_every: int = 10,
 ) -> nn.Module:
-    """NegGrad+: descent on the retain set with clipped ascent on the forget set (Kurmanji et al. 2023, arXiv:2302.09880).
+    """NegGrad+: descent on the retain set, clipped ascent on the forget set (Kurmanji et al. 2023, arXiv:2302.09880).
 
     The form with clipping and a stop is Kodge et al.'s (arXiv:2312.00761): every step adds the gradient of -NLL(B_f),
     clipped to norm ``clip``, to that of NLL(B_r), until the forget training accuracy, looked at every ``check_every``

@@ -12,7 +12,7 @@ from benchmark.models.surgery import underlying, weight_layers
 def last_modules(model: nn.Module, k: int) -> list[nn.Module]:
     """Every module from the k-th last convolution or linear layer on, in the order of definition.
 
-    Normalisation after that layer is among them, normalisation before it is not.
+    Normalisation and dropout after that layer are among them, those before it are not.
     """
     layers = weight_layers(model)
     modules = list(model.modules())
@@ -35,19 +35,22 @@ def train_last(problem: ForgetProblem, last: list[nn.Module], lr: float, epochs:
 
 
 @method("cf-k", tasks="class-forget", paper="Goel et al. 2022, arXiv:2201.06640", access=Access(retain="xy"))
-def cf_k(
-    problem: ForgetProblem, *, k: int = 1, lr: float = 0.1, epochs: int = 2, batch_size: int = 64
-) -> nn.Module:
-    """CF-k: catastrophic forgetting of the last k weight layers on the retain set (Goel et al. 2022, arXiv:2201.06640)."""
+def cf_k(problem: ForgetProblem, *, k: int = 1, lr: float = 0.1, epochs: int = 2, batch_size: int = 64) -> nn.Module:
+    """CF-k: the last k weight layers forget by training on the retain set alone (Goel et al. 2022, arXiv:2201.06640).
+
+    k is 1 in Kodge et al.'s comparison (arXiv:2312.00761). A head that fits the retain set has next to no gradient
+    there, so that it forgets little: more layers and a high rate are what makes it forget.
+    """
     last = last_modules(underlying(problem.model, problem.fresh_model("last layers")), k)
     return train_last(problem, last, lr, epochs, batch_size)
 
 
 @method("eu-k", tasks="class-forget", paper="Goel et al. 2022, arXiv:2201.06640", access=Access(retain="xy"))
-def eu_k(
-    problem: ForgetProblem, *, k: int = 1, lr: float = 0.1, epochs: int = 2, batch_size: int = 64
-) -> nn.Module:
-    """EU-k: retraining of the last k weight layers from new values on the retain set (Goel et al. 2022, arXiv:2201.06640)."""
+def eu_k(problem: ForgetProblem, *, k: int = 1, lr: float = 0.1, epochs: int = 2, batch_size: int = 64) -> nn.Module:
+    """EU-k: the last k weight layers are retrained from new values on the retain set (Goel et al. 2022).
+
+    arXiv:2201.06640; exact for these layers, not for the features below. k is 1 in Kodge et al.'s comparison.
+    """
     fresh = problem.fresh_model("last layers")
     last = last_modules(underlying(problem.model, fresh), k)
     for module, new in zip(last, last_modules(fresh, k), strict=True):

@@ -35,8 +35,8 @@ def scrub(
     arXiv:2302.09880, eq. 3 and algorithm 1. The teacher is the original model. Each of the first ``max_epochs``
     epochs begins with a max phase, one pass that maximises KL(teacher || student) on the forget set; every epoch has
     a min phase, one pass over the retain set that minimises gamma CE + alpha KL. Loss weights and temperature are
-    those of Kodge et al.'s comparison (arXiv:2312.00761), which has 3 epochs, 2 with a max phase, and forget batches
-    of 512 of 5,000 samples.
+    those of Kodge et al.'s comparison (arXiv:2312.00761), which has 3 epochs, 2 with a max phase, forget batches
+    of 512 of 5,000 samples, and falls to a tenth of the rate only after the last of them.
     """
     model = problem.model
     teacher = frozen_copy(model)

@@ -36,7 +36,9 @@ def dampen(theta: Tensor, f_forget: Tensor, f_retain: Tensor, alpha: float, lam:
     theta.copy_(torch.where(chosen, theta * beta, theta))
 
 
-@method("ssd", tasks="class-forget", paper="Foster et al. 2023, arXiv:2308.07707", access=Access(retain="xy", forget="xy"))
+@method(
+    "ssd", tasks="class-forget", paper="Foster et al. 2023, arXiv:2308.07707", access=Access(retain="xy", forget="xy")
+)
 def ssd(problem: ForgetProblem, *, alpha: float = 10.0, lam: float = 1.0, batch_size: int = 8) -> nn.Module:
     """SSD: dampen the weights that the forget set needs most (Foster et al. 2023, arXiv:2308.07707).
 

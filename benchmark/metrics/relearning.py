@@ -12,7 +12,7 @@ from benchmark.contracts import Measured
 
 LR = 0.01
 PER_CLASS = 10
-MAX_STEPS = 40
+MAX_STEPS = 100
 
 
 def relearn_steps(

@@ -7,7 +7,7 @@ convolution, or query, key and value of a fused projection where the three diffe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,7 +61,7 @@ class InputMatrix:
 
 
 def products(rows: Tensor) -> Tensor:
-    """``rows``^T ``rows`` (groups, d, d), block by block and each of the mirrored blocks once: 0.6 of a matmul's time."""
+    """``rows``^T ``rows`` (groups, d, d); of mirrored blocks one is computed, in 0.6 of a matmul's time."""
     d = rows.shape[2]
     block = max(96, -(-d // 6))
     gram = rows.new_empty(len(rows), d, d)
@@ -76,6 +76,12 @@ def weight_matrix(weight: Tensor, groups: int = 1) -> Tensor:
     """A weight as (groups, out / groups, d); of convolutions, d runs over row, column, channel of the kernel."""
     flat = weight.permute(0, 2, 3, 1) if weight.dim() == 4 else weight
     return flat.reshape(groups, len(weight) // groups, -1)
+
+
+def weight_matrices(model: nn.Module, inputs: Mapping[str, InputMatrix]) -> dict[str, Tensor]:
+    """The weights that ``inputs`` enter as matrices, with the groups and in the precision of their inputs."""
+    layers = {name: weight_matrix(model.get_parameter(name), matrix.groups) for name, matrix in inputs.items()}
+    return {name: weight.to(inputs[name].dtype) for name, weight in layers.items()}
 
 
 def matrix_weight(matrix: Tensor, like: Tensor) -> Tensor:
@@ -235,9 +241,9 @@ def input_matrices(
     model: nn.Module,
     batches: Iterable[Tensor],
     total: int,
-    *,
     max_rows: int,
     generator: torch.Generator,
+    *,
     window: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, InputMatrix]:

@@ -1,0 +1,153 @@
+"""What is read from source is what Python would import, and hyper-parameters are checked before a run."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import pytest
+
+from benchmark.contracts import Access, MethodInfo, Parameter
+from benchmark.discovery import METHODS, check_parameters, load, methods_of
+from benchmark.errors import InputError
+from benchmark.tasks import TASKS
+
+HEAD = "from benchmark.contracts import Access, method\n"
+
+
+def methods_in(source: str) -> list[MethodInfo]:
+    return list(methods_of(HEAD + source, "methods.example", "paper"))
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_source_and_import_agree(name: str) -> None:
+    """Hyper-parameters, their types and defaults, access and summary: all as the loaded function has them."""
+    info = METHODS.get(name)
+    function = load(info)
+    signature = inspect.signature(function)
+    first, *others = signature.parameters.values()
+    assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in others), "a hyper-parameter that nobody sees"
+    assert info.parameters == tuple(Parameter(p.name, p.annotation, p.default) for p in others)
+    assert info.access == function.amendbench_methods[name]  # type: ignore[attr-defined]
+    assert info.summary == inspect.getdoc(function).partition("\n")[0]  # type: ignore[union-attr]
+    assert info.kind in ("paper", "baseline", "reference", "cheat")
+    assert info.module.startswith("methods." if info.kind == "paper" else "baselines.")
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_asks_for_what_its_tasks_offer(name: str) -> None:
+    info = METHODS.get(name)
+    assert check_parameters(info, info.defaults(), "defaults") == info.defaults()
+    for task in info.tasks:
+        offered = TASKS.get(task).views
+        for view, fields in info.access.views.items():
+            assert set(fields) <= set(offered[view])
+        assert set(info.access.max_samples) <= set(info.access.views)
+
+
+def test_names_that_scripts_depend_on() -> None:
+    assert {"original", "retrain", "logit-mask", "finetune", "svd-forgetting", "svd-forgetting+search"} <= set(METHODS)
+    assert [METHODS.get(n).kind for n in ("svd-forgetting", "finetune", "retrain", "logit-mask")] == [
+        "paper", "baseline", "reference", "cheat",
+    ]  # fmt: skip
+
+
+def test_everything_that_a_declaration_says_is_read() -> None:
+    (info,) = methods_in(
+        '@method("m+v", tasks=("class-forget", "other"), paper="p", kind="cheat", version=3,\n'
+        '        access=Access(retain="xy", max_samples={"retain": 7}))\n'
+        "def f(problem, *, lr: float = -1e-3, steps: int = 2, on: bool = True, mode: str = 'a'):\n"
+        '    """First line.\n\n    More.\n    """\n'
+    )
+    assert info == MethodInfo(
+        name="m+v",
+        kind="cheat",
+        tasks=("class-forget", "other"),
+        paper="p",
+        access=Access(retain="xy", max_samples={"retain": 7}),
+        version=3,
+        parameters=(
+            Parameter("lr", "float", -1e-3),
+            Parameter("steps", "int", 2),
+            Parameter("on", "bool", True),
+            Parameter("mode", "str", "a"),
+        ),
+        module="methods.example",
+        function="f",
+        summary="First line.",
+    )
+
+
+def test_defaults_of_a_declaration_and_functions_that_are_no_methods() -> None:
+    found = methods_in(
+        '@method("m", tasks="t", paper="", access=Access())\ndef f(problem): pass\n'
+        '@other("n")\ndef g(problem, *, x): pass\n'
+        "def h(problem, *, x): pass\n"
+    )
+    assert [(m.name, m.kind, m.tasks, m.version, m.parameters, m.summary) for m in found] == [
+        ("m", "paper", ("t",), 1, (), "")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("declaration", "signature", "reason"),
+    [
+        ('NAME, tasks="t", paper="", access=Access()', "problem", "literals only, not NAME"),
+        ('"m", tasks="t", paper=PAPER, access=Access()', "problem", "literals only, not PAPER"),
+        ('"m", tasks=f"{x}", paper="", access=Access()', "problem", "literals only"),
+        ('"m", tasks="t", paper="", access=ACCESS', "problem", "literals only, not ACCESS"),
+        ('"m", tasks="t", paper="", access=Access(retain=FIELDS)', "problem", "malformed"),
+        ('"m", tasks="t", paper="", access=Access(retain="xz")', "problem", "'xz' is not made of xyam"),
+        ('"m", tasks="t", paper="", access=Access(retain="")', "problem", "is not made of xyam"),
+        ('"m", tasks="t", paper="", access=Access()', "problem, *, lr=0.1", "hyper-parameter lr needs a type"),
+        ('"m", tasks="t", paper="", access=Access()', "problem, *, lr: float", "hyper-parameter lr needs a type"),
+        ('"m", tasks="t", paper="", access=Access()', "problem, *, lr: list = 1", "hyper-parameter lr needs a type"),
+        ('"m", tasks="t", paper="", access=Access()', "problem, *, lr: float = LR", "malformed"),
+    ],
+)
+def test_what_cannot_be_read_without_importing_is_refused(declaration: str, signature: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        methods_in(f"@method({declaration})\ndef f({signature}): pass\n")
+
+
+def test_a_positional_hyper_parameter_is_refused() -> None:
+    """It would be neither listed nor recorded nor checked."""
+    with pytest.raises(ValueError, match="lr"):
+        methods_in('@method("m", tasks="t", paper="", access=Access())\ndef f(problem, lr: float = 0.1): pass\n')
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "said"),
+    [
+        ("svd-forgetting", {"alpha": 1.0}, "'alpha'; did you mean .*alpha_[rf]"),
+        ("svd-forgetting", {"zzz": 1.0}, "'zzz'; known: alpha_f, alpha_r"),
+        ("svd-forgetting", {"alpha_r": "100"}, "alpha_r must be float, not '100'"),
+        ("svd-forgetting", {"alpha_r": True}, "alpha_r must be float, not True"),
+        ("svd-forgetting", {"alpha_r": None}, "alpha_r must be float, not None"),
+        ("svd-forgetting", {"alpha_r": math.nan}, "alpha_r must be a finite number, not nan"),
+        ("svd-forgetting", {"alpha_f": math.inf}, "alpha_f must be a finite number, not inf"),
+        ("svd-forgetting", {"window": 2.5}, "window must be int, not 2.5"),
+        ("svd-forgetting", {"window": True}, "window must be int, not True"),
+        ("svd-forgetting+search", {"prune": 1}, "prune must be bool, not 1"),
+        ("retrain", {"lr": 0.1}, "'lr'; known: none"),
+    ],
+)
+def test_wrong_hyper_parameters_name_place_field_and_value(method: str, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=f"^my place: .*{said}"):
+        check_parameters(METHODS.get(method), given, "my place")
+
+
+def test_given_hyper_parameters_are_laid_over_the_defaults_in_their_type() -> None:
+    info = METHODS.get("svd-forgetting")
+    full = check_parameters(info, {"alpha_r": 7}, "here")
+    assert full == {**info.defaults(), "alpha_r": 7.0}
+    assert type(full["alpha_r"]) is float
+
+
+def test_load_refuses_a_function_that_is_not_that_method() -> None:
+    info = METHODS.get("finetune")
+    impostor = MethodInfo(**{**vars(info), "name": "something-else"})
+    with pytest.raises(ValueError, match="is not declared as method 'something-else'"):
+        load(impostor)

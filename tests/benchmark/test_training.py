@@ -1,0 +1,132 @@
+"""The training loop: it learns, it ends where its schedule ends, and it says when it diverges."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark import training
+from benchmark.contracts import Access, Ledger, Recipe
+from benchmark.data.views import Samples, View
+from benchmark.errors import DivergenceError
+from benchmark.training import epochs, optimise, paired, sgd, train_classifier
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def toy(n: int = 300) -> View:
+    """Two classes on either side of a line, with a margin."""
+    labels = torch.arange(n) % 2
+    noise = torch.randn(n, 2, generator=seeded())
+    images = 0.3 * noise + (2 * labels[:, None] - 1) * torch.tensor([1.0, -1.0])
+    return View("train", Samples(images, labels), Access(train="xy"), Ledger())
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
+def test_a_separable_toy_is_learned(schedule: str) -> None:
+    view, model = toy(), network()
+    train_classifier(model, view, Recipe(5, 0.1, 32, schedule=schedule), seeded())  # type: ignore[arg-type]
+    everything = view.everything()
+    with torch.no_grad():
+        assert float((model(everything.x).argmax(1) == everything.y).float().mean()) > 0.99
+    assert not model.training
+
+
+def test_training_is_a_function_of_its_generator() -> None:
+    states = []
+    for seed in (1, 1, 2):
+        model = network()
+        train_classifier(model, toy(), Recipe(2, 0.1, 32), seeded(seed))
+        states.append(model.weight.detach().clone())
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "steps_an_epoch"),
+    [(100, 10, 10), (104, 10, 10), (105, 10, 11), (109, 10, 11), (10, 10, 1), (7, 10, 1), (14, 10, 1), (15, 10, 2)],
+)
+def test_the_one_cycle_schedule_ends_with_the_last_step(
+    monkeypatch: pytest.MonkeyPatch, n: int, size: int, steps_an_epoch: int
+) -> None:
+    """Neither over-run (an error of torch) nor under-run (the last steps at a high rate)."""
+    rates: list[list[float]] = []
+
+    class Recorded(torch.optim.lr_scheduler.OneCycleLR):
+        def step(self, epoch: int | None = None) -> None:
+            super().step(epoch)
+            rates.append([group["lr"] for group in self.optimizer.param_groups])
+            assert self.last_epoch < self.total_steps
+
+    monkeypatch.setattr(torch.optim.lr_scheduler, "OneCycleLR", Recorded)
+    train_classifier(network(), toy(n), Recipe(3, 0.1, size), seeded())
+    used = [rate for (rate,) in rates[:-1]]  # a rate is set for the next step; the first is set by the constructor
+    assert len(rates) == 3 * steps_an_epoch + 1
+    assert max(used) == pytest.approx(0.1, rel=0.3)
+    assert rates[-1][0] == pytest.approx(0.1 / 25 / 1e4)  # the schedule's floor
+
+
+def test_divergence_is_a_typed_error() -> None:
+    model = network()
+    with pytest.raises(DivergenceError, match="not finite after 2 steps"):
+        optimise([1.0, math.nan], lambda x: model.weight.sum() * x, sgd(model, 0.1))
+    with pytest.raises(DivergenceError):
+        train_classifier(network(), toy(), Recipe(3, 1e30, 32, schedule="constant"), seeded())
+
+
+def test_optimise_takes_a_step_an_item_and_returns_the_mean_loss() -> None:
+    parameter = nn.Parameter(torch.tensor([1.0]))
+    optimiser = sgd([parameter], 0.5, momentum=0.0, weight_decay=0.0)
+    grads: list[float] = []
+
+    def before() -> None:
+        assert parameter.grad is not None
+        grads.append(float(parameter.grad))
+
+    mean = optimise([1.0, 3.0], lambda x: (x * parameter).sum(), optimiser, before_step=before)
+    assert grads == [1.0, 3.0]  # gradients do not add up over steps
+    assert float(parameter) == 1.0 - 0.5 * 1 - 0.5 * 3
+    assert mean == pytest.approx((1.0 * 1.0 + 3.0 * 0.5) / 2)
+    assert optimise([], lambda x: parameter.sum(), optimiser) == 0.0
+
+
+def test_sgd_is_the_papers() -> None:
+    options = sgd(network(), 0.1).defaults
+    assert (options["lr"], options["momentum"], options["weight_decay"], options["nesterov"]) == (0.1, 0.9, 5e-4, True)
+    assert not sgd(network(), 0.1, momentum=0.0).defaults["nesterov"]
+
+
+def test_epochs_are_shuffled_anew() -> None:
+    orders = [batch.index.tolist() for batch in epochs(toy(8), 8, 3, seeded())]
+    assert [sorted(order) for order in orders] == [list(range(8))] * 3
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_paired_runs_epochs_of_the_lead_and_cycles_through_the_other() -> None:
+    pairs = list(paired(toy(12), toy(4), 4, 2, seeded()))
+    assert len(pairs) == 6
+    assert sorted(i for lead, _ in pairs[:3] for i in lead.index.tolist()) == list(range(12))
+    assert [sorted(other.index.tolist()) for _, other in pairs] == [list(range(4))] * 6
+
+
+def test_a_recipe_must_make_sense() -> None:
+    for wrong in ({"epochs": 0}, {"batch_size": -1}, {"lr": 0.0}):
+        with pytest.raises(ValueError, match="must be above 0"):
+            Recipe(**{"epochs": 1, "lr": 0.1, "batch_size": 4, **wrong})  # type: ignore[arg-type]
+
+
+def test_cross_entropy_is_the_mean_over_a_batch() -> None:
+    model = nn.Identity()
+    view = View("v", Samples(torch.zeros(3, 4), torch.arange(3)), Access(v="xy"), Ledger())
+    loss: Tensor = training.cross_entropy(model)(view.everything())
+    assert float(loss) == pytest.approx(math.log(4))
