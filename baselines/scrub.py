@@ -28,7 +28,7 @@ def scrub(
     gamma: float = 0.99,
     temperature: float = 4.0,
     batch_size: int = 64,
-    forget_batch_size: int = 64,
+    forget_batch_size: int = 128,
 ) -> nn.Module:
     """SCRUB: away from the teacher on the forget set, close to it on the retain set (Kurmanji et al. 2023).
 

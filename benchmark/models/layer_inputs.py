@@ -198,6 +198,8 @@ def patches(layer: nn.Conv2d, x: Tensor, where: Tensor) -> Tensor:
     """
     padded = pad_as(layer, x)
     height, width = padded.shape[2:]
+    if int(where[1].max()) > (height - layer.dilation[0] * (layer.kernel_size[0] - 1) - 1) // layer.stride[0]:
+        raise ValueError(f"{type(layer).__name__} pads its input within its forward pass: its patches are not known")
     pixels = padded.permute(0, 2, 3, 1).reshape(-1, padded.shape[1])
     first = (where[0] * height + where[1] * layer.stride[0]) * width + where[2] * layer.stride[1]
     down, right = (torch.arange(k, device=x.device) * d for k, d in zip(layer.kernel_size, layer.dilation, strict=True))

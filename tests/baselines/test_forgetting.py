@@ -149,15 +149,29 @@ def test_amends_a_model_that_is_already_amended_and_wrapped(name: str, make: Mak
     assert not (logits.argmax(1) == 2).any()
 
 
-@pytest.mark.parametrize("name", ["neggrad-plus", "random-label", "salun", "bad-teacher", "boundary-shrink", "eu-k"])
-def test_forgets_and_keeps_the_rest(name: str, make: Make) -> None:
-    """The baselines that forget at their defaults even on 600 images; the others have tests of their own below."""
+FORGETTING: dict[str, dict[str, float]] = {
+    "gradient-ascent": {"epochs": 30, "batch_size": 16},
+    "neggrad-plus": {"lr": 0.03, "epochs": 2},
+    "random-label": {"lr": 0.05, "epochs": 3},
+    "salun": {"lr": 0.05, "epochs": 3, "share": 0.5},
+    "scrub": {"lr": 0.02, "epochs": 4, "max_epochs": 1, "forget_batch_size": 16},
+    "bad-teacher": {"lr": 0.01, "epochs": 4, "retain_share": 1.0},
+    "ssd": {"alpha": 3.0},
+    "unsir": {"lr_impair": 0.015, "lr_repair": 5e-3, "samples_per_class": 60, "copies": 20},
+    "boundary-shrink": {"lr": 0.003, "epochs": 6},
+    "eu-k": {},
+}
+
+
+@pytest.mark.parametrize("name", FORGETTING)
+def test_forgets_and_keeps_most_of_the_rest(name: str, make: Make) -> None:
+    """Rates fit for 600 images. CF-1 and fine-tuning are left out: a retain set already learnt changes little."""
     problem, _ = make((3,))
     before = accuracy_on(problem.model, problem.forget)
-    result = run(name, problem, **({"lr": 0.03, "epochs": 2} if name == "neggrad-plus" else {}))
+    result = run(name, problem, **FORGETTING[name])
     assert before > 0.95
-    assert accuracy_on(result, problem.forget) < 0.5
-    assert accuracy_on(result, problem.retain) > 0.7
+    assert accuracy_on(result, problem.forget) < 0.3
+    assert accuracy_on(result, problem.retain) > 0.5
 
 
 def test_spaces_name_known_hyper_parameters_and_allowed_values() -> None:
@@ -178,8 +192,8 @@ def test_spaces_name_known_hyper_parameters_and_allowed_values() -> None:
 def test_finetune_never_sees_the_forget_set(make: Make) -> None:
     problem, _ = make()
     before = loss_on(problem.model, problem.retain)
-    run("finetune", make_blind := problem)
-    assert make_blind.forget.counts() == {"passes": 0}
+    run("finetune", problem)
+    assert problem.forget.counts() == {"passes": 0}
     assert loss_on(problem.model, problem.retain) < before + 0.1
 
 
@@ -211,11 +225,10 @@ def test_neggrad_plus_clips_the_ascent_part(clip: float, make: Make) -> None:
 def test_neggrad_plus_adds_the_clipped_ascent_to_the_descent() -> None:
     """One step without momentum's history: theta - lr 1.9 (g_r + g_f), the factor being Nesterov's first step."""
     x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    views = {name: View(name, Samples(x[[i]], torch.tensor([i])), EVERYTHING, Ledger()) for i, name in enumerate("rf")}
+    samples = [Samples(x[[i]], torch.tensor([i])) for i in range(2)]
+    retain, forget = (View(n, s, EVERYTHING, Ledger()) for n, s in zip(("retain", "forget"), samples, strict=True))
     model = linear(torch.eye(2))
-    problem = ForgetProblem(
-        model, views["r"], views["f"], views["r"], (1,), 2, RECIPE, torch.device("cpu"), 0, lambda: linear(x)
-    )
+    problem = ForgetProblem(model, retain, forget, retain, (1,), 2, RECIPE, torch.device("cpu"), 0, lambda: linear(x))
     p = torch.softmax(torch.tensor([1.0, 0.0]), 0)  # by symmetry for both samples
     g_retain = torch.outer(p - torch.tensor([1.0, 0.0]), x[0])
     g_forget = -torch.outer(p.flip(0) - torch.tensor([0.0, 1.0]), x[1])
@@ -315,7 +328,7 @@ def test_scrub_leaves_its_teacher_on_the_forget_set(make: Make, base: nn.Module)
 def test_bad_teacher_moves_from_the_good_teacher_to_the_bad_one(make: Make, base: nn.Module) -> None:
     problem, _ = make()
     bad = problem.fresh_model("bad teacher").eval()
-    student = run("bad-teacher", problem)
+    student = run("bad-teacher", problem, lr=0.01, epochs=4, retain_share=1.0)
     with torch.no_grad():
         gone, kept = problem.forget.everything().x, problem.retain.everything().x
         kl = distillation.kl_to_teacher
@@ -330,7 +343,8 @@ def linear_problem() -> tuple[nn.Linear, ForgetProblem]:
     """A bias-free linear classifier of two inputs into two classes; three retained samples, two forgotten ones."""
     x = torch.tensor([[1.0, 0.5], [0.2, 1.0], [-1.0, 0.3], [0.1, 2.0], [0.3, 1.5]])
     y = torch.tensor([0, 0, 0, 1, 1])
-    retain, forget = (View(n, Samples(x[s], y[s]), EVERYTHING, Ledger()) for n, s in (("r", [0, 1, 2]), ("f", [3, 4])))
+    parts = {"retain": torch.arange(3), "forget": torch.arange(3, 5)}
+    retain, forget = (View(n, Samples(x, y).subset(i), EVERYTHING, Ledger()) for n, i in parts.items())
     model = linear(torch.tensor([[0.4, -0.3], [0.1, 0.2]]))
     return model, ForgetProblem(
         model, retain, forget, retain, (1,), 2, RECIPE, torch.device("cpu"), 0, lambda: linear(torch.eye(2))
@@ -344,7 +358,7 @@ def squared_gradients(weight: Tensor, view: View) -> Tensor:
     return (error[:, :, None] * batch.x[:, None, :]).square().mean(0)
 
 
-@pytest.mark.parametrize(("alpha", "lam"), [(1.0, 1.0), (3.0, 1.0), (3.0, 0.1), (1.0, 1000.0)])
+@pytest.mark.parametrize(("alpha", "lam"), [(1.0, 1.0), (1.5, 1.0), (1.5, 0.1), (1.5, 1000.0), (3.0, 1.0)])
 def test_ssd_dampens_by_the_ratio_of_importances(alpha: float, lam: float) -> None:
     model, problem = linear_problem()
     old = model.weight.data.clone()
@@ -356,15 +370,17 @@ def test_ssd_dampens_by_the_ratio_of_importances(alpha: float, lam: float) -> No
                 expected[i, j] *= min(1.0, lam * float(f_retain[i, j] / f_forget[i, j]))
     run("ssd", problem, alpha=alpha, lam=lam, batch_size=1)
     torch.testing.assert_close(model.weight.data, expected)
-    assert torch.equal(model.weight.data, old) == (lam == 1000.0)
+    assert torch.equal(model.weight.data, old) == (lam == 1000.0 or alpha == 3.0)  # the highest F_f / F_D is 1.8
 
 
-def test_ssd_with_a_very_high_threshold_changes_nothing(make: Make, base: nn.Module) -> None:
-    problem, _ = make()
-    assert changed(base, run("ssd", problem, alpha=1e30)) == set()
+def test_ssd_with_a_very_high_threshold_changes_nothing() -> None:
+    model, problem = linear_problem()
+    old = model.weight.data.clone()
+    run("ssd", problem, alpha=1e12)
+    assert torch.equal(model.weight.data, old)
 
 
-def test_ssd_dampen_leaves_a_weight_that_nobody_needs() -> None:
+def test_ssd_leaves_a_weight_that_nobody_needs_and_zeroes_one_that_only_the_forget_set_needs() -> None:
     theta = torch.tensor([2.0, 2.0, 2.0])
     ssd.dampen(theta, torch.tensor([0.0, 1.0, 4.0]), torch.tensor([0.0, 1.0, 0.0]), alpha=1.0, lam=1.0)
     assert theta.tolist() == [2.0, 2.0, 0.0]
@@ -373,8 +389,7 @@ def test_ssd_dampen_leaves_a_weight_that_nobody_needs() -> None:
 # unsir, boundary-shrink
 
 
-def test_unsir_noise_raises_the_class_error_and_the_penalty_keeps_it_small(make: Make, base: nn.Module) -> None:
-    problem, _ = make()
+def test_unsir_noise_raises_the_class_error_and_the_penalty_keeps_it_small(base: nn.Module) -> None:
     frozen = distillation.frozen_copy(base)
     start = torch.randn((16, 1, 8, 8), generator=generator(0, "test"))
     labels = torch.full((16,), 3)
@@ -388,16 +403,15 @@ def test_unsir_noise_raises_the_class_error_and_the_penalty_keeps_it_small(make:
     free, kept_small = noise(0.0), noise(1.0)
     assert error(free) > error(start) + 1
     assert kept_small.norm() < 0.5 * start.norm() < free.norm()
-    assert problem.forget.counts() == {"passes": 0}
+    assert not torch.equal(free, start)
 
 
-def test_unsir_reads_a_share_of_the_retain_set_and_lowers_the_forgotten_class(make: Make) -> None:
+def test_unsir_reads_a_share_of_the_retain_set_and_lowers_the_forgotten_class(make: Make, base: nn.Module) -> None:
     problem, _ = make((3, 5))
-    before = loss_on(problem.model, problem.forget)
     result = run("unsir", problem, samples_per_class=20)
     assert problem.retain.counts()["samples"] == 8 * 20
     assert problem.forget.counts() == {"passes": 0}
-    assert loss_on(result, problem.forget) > 2 * before
+    assert loss_on(result, problem.forget) > 2 * loss_on(base, problem.forget)
 
 
 def test_boundary_shrink_finds_the_nearest_wrong_class_of_a_linear_classifier() -> None:

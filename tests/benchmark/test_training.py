@@ -95,7 +95,7 @@ def test_optimise_takes_a_step_an_item_and_returns_the_mean_loss() -> None:
 
     mean = optimise([1.0, 3.0], lambda x: (x * parameter).sum(), optimiser, before_step=before)
     assert grads == [1.0, 3.0]  # gradients do not add up over steps
-    assert float(parameter) == 1.0 - 0.5 * 1 - 0.5 * 3
+    assert float(parameter.detach()) == 1.0 - 0.5 * 1 - 0.5 * 3
     assert mean == pytest.approx((1.0 * 1.0 + 3.0 * 0.5) / 2)
     assert optimise([], lambda x: parameter.sum(), optimiser) == 0.0
 

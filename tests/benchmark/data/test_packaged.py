@@ -8,8 +8,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from benchmark.data import DATA
-from benchmark.data import packaged
+from benchmark.data import DATA, packaged
 from benchmark.data.packaged import Dataset, load
 from benchmark.data.views import Samples
 from benchmark.errors import InputError
@@ -51,7 +50,7 @@ def test_selection_and_test_are_stratified(name: str) -> None:
         assert len(set(split.labels.bincount().tolist())) == 1
 
 
-@pytest.mark.parametrize("name", ["four-gaussians", "mnist-5k"])
+@pytest.mark.parametrize("name", SIZES)
 def test_no_sample_is_in_two_splits(name: str) -> None:
     contents = [{row.numpy().tobytes() for row in split.images} for split in splits(load(name))]
     for one, other in combinations(contents, 2):
@@ -72,11 +71,12 @@ def test_a_split_takes_every_sample_once_and_does_not_depend_on_global_seeds() -
         assert torch.equal(split.images.flatten().long() % 3, split.labels)
 
 
-@pytest.mark.parametrize(
-    ("name", "checksum"), [("digits", "DIGITS"), ("four-gaussians", "GAUSS")]
-)
+@pytest.mark.parametrize(("name", "checksum"), [("digits", "e69921ec7eb6cf0f"), ("mnist-5k", "3ec864b60a72a13e")])
 def test_the_data_are_those_of_the_published_records(name: str, checksum: str) -> None:
-    """A changed split or source invalidates every record: it must not happen unnoticed."""
+    """A changed split or source invalidates every record: it must not happen unnoticed.
+
+    Generated data are left out: another processor may round their last bits differently.
+    """
     assert load(name).checksum == checksum
 
 

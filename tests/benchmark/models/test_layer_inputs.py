@@ -58,6 +58,7 @@ CONVOLUTIONS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding=")
 @pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_patches_are_those_of_unfold_and_of_the_layer(options: dict, channels_last: bool) -> None:
