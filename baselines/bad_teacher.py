@@ -29,7 +29,7 @@ def bad_teacher(
 ) -> nn.Module:
     """T-S: imitate a random network on the forget set and the original elsewhere (Chundawat et al. 2022).
 
-    arXiv:2205.08096, eq. 4: the mean over a mixed batch of KL(teacher || student), where the teacher of a forget
+    arXiv:2205.08096: the mean over a mixed batch of KL(teacher || student), where the teacher of a forget
     sample is a newly initialised network and that of a retain sample the original. Without labels. As in the paper
     ``retain_share`` of the retain set takes part, the temperature is 1, and Adam does the steps; its rate is ten times
     the paper's 1e-4, for there are ten times fewer steps.

@@ -45,15 +45,18 @@ def learn_random_labels(
     access=Access(retain="xy", forget="x"),
 )
 def random_label(problem: ForgetProblem, *, lr: float = 0.01, epochs: int = 1, batch_size: int = 64) -> nn.Module:
-    """RL: train on with uniformly random labels for the forget set (Graves et al. 2020, arXiv:2010.10981)."""
+    """RL: train on with uniformly random labels for the forget set (Graves et al. 2020, arXiv:2010.10981).
+
+    Uniform over all classes as in Kodge et al.'s comparison (arXiv:2312.00761); the true label is among them.
+    """
     return learn_random_labels(problem, lr, epochs, batch_size)
 
 
 def saliency_mask(model: nn.Module, forget: View, share: float, batch_size: int) -> list[Tensor]:
     """One 0/1 tensor a parameter: 1 for the top ``share`` of all entries by abs(summed forget gradient).
 
-    The model is as it is before unlearning, in evaluation mode (Fan et al. 2023, eqs. 3 and 4, with the threshold
-    given as a share).
+    The model is as it is before unlearning, in evaluation mode (Fan et al. 2023, with the threshold given as a
+    share).
     """
     parameters = list(model.parameters())
     total = [torch.zeros_like(p) for p in parameters]

@@ -32,7 +32,7 @@ def scrub(
 ) -> nn.Module:
     """SCRUB: away from the teacher on the forget set, close to it on the retain set (Kurmanji et al. 2023).
 
-    arXiv:2302.09880, eq. 3 and algorithm 1. The teacher is the original model. Each of the first ``max_epochs``
+    arXiv:2302.09880. The teacher is the original model. Each of the first ``max_epochs``
     epochs begins with a max phase, one pass that maximises KL(teacher || student) on the forget set; every epoch has
     a min phase, one pass over the retain set that minimises gamma CE + alpha KL. Loss weights and temperature are
     those of Kodge et al.'s comparison (arXiv:2312.00761), which has 3 epochs, 2 with a max phase, forget batches

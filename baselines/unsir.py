@@ -18,7 +18,7 @@ def error_maximising_noise(
 ) -> Tensor:
     """Inputs (B, ...) that ``model``, which is frozen, finds least like their ``labels`` (B,), started at ``noise``.
 
-    Minimises -CE + penalty * mean squared 2-norm by Adam (Tarun et al. 2021, eq. 1).
+    Minimises -CE + penalty * mean squared 2-norm by Adam (Tarun et al. 2021).
     """
     noise = nn.Parameter(noise.clone())
 
@@ -60,7 +60,7 @@ def unsir(
     Zero-glance: of the forgotten classes only the numbers are known. The noise batch is shared out among them.
     Its steps, its rate and the penalty are those of Kodge et al.'s comparison (arXiv:2312.00761), where 20 copies of
     256 noise images stand beside 1,000 of 5,000 samples a retained class. Their impair rate of 2e-4 leaves a class as
-    it is in the few batches of a small data set; the defaults lie between it and the paper's 0.02 and 0.01.
+    it is in the few batches of a small data set; the default rates are higher for that reason.
     """
     model = problem.model
     generator = problem.generator("unsir")

@@ -15,6 +15,8 @@ from benchmark.errors import DivergenceError
 
 T = TypeVar("T")
 Step = Callable[[T], Tensor]
+#: Steps between looks at the loss, each of which waits for the device.
+CHECK_EVERY = 50
 
 
 def sgd(
@@ -55,10 +57,15 @@ def optimise(
             schedule.step()
         total = total.to(value.device) + value.detach()
         count += 1
-    mean = float(total) / max(count, 1)
-    if mean != mean or mean in (float("inf"), float("-inf")):
+        if count % CHECK_EVERY == 0:
+            _check_finite(total, count)
+    _check_finite(total, count)
+    return float(total) / max(count, 1)
+
+
+def _check_finite(total: Tensor, count: int) -> None:
+    if not total.isfinite():
         raise DivergenceError(f"the loss is not finite after {count} steps")
-    return mean
 
 
 def epochs(view: View, size: int, n: int, generator: torch.Generator) -> Iterator[Batch]:

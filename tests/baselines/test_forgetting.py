@@ -154,10 +154,9 @@ FORGETTING: dict[str, dict[str, float]] = {
     "neggrad-plus": {"lr": 0.03, "epochs": 2},
     "random-label": {"lr": 0.05, "epochs": 3},
     "salun": {"lr": 0.05, "epochs": 3, "share": 0.5},
-    "scrub": {"lr": 0.02, "epochs": 4, "max_epochs": 1, "forget_batch_size": 16},
+    "scrub": {"lr": 0.01, "epochs": 4, "max_epochs": 2, "forget_batch_size": 16},
     "bad-teacher": {"lr": 0.01, "epochs": 4, "retain_share": 1.0},
-    "ssd": {"alpha": 3.0},
-    "unsir": {"lr_impair": 0.015, "lr_repair": 5e-3, "samples_per_class": 60, "copies": 20},
+    "ssd": {"alpha": 2.5},
     "boundary-shrink": {"lr": 0.003, "epochs": 6},
     "eu-k": {},
 }
@@ -165,7 +164,8 @@ FORGETTING: dict[str, dict[str, float]] = {
 
 @pytest.mark.parametrize("name", FORGETTING)
 def test_forgets_and_keeps_most_of_the_rest(name: str, make: Make) -> None:
-    """Rates fit for 600 images. CF-1 and fine-tuning are left out: a retain set already learnt changes little."""
+    """Rates fit for 600 images. Left out: fine-tuning and CF-1, which change little once the
+    retain set is learnt, and UNSIR, of which a test of its own says more."""
     problem, _ = make((3,))
     before = accuracy_on(problem.model, problem.forget)
     result = run(name, problem, **FORGETTING[name])
@@ -358,19 +358,22 @@ def squared_gradients(weight: Tensor, view: View) -> Tensor:
     return (error[:, :, None] * batch.x[:, None, :]).square().mean(0)
 
 
-@pytest.mark.parametrize(("alpha", "lam"), [(1.0, 1.0), (1.5, 1.0), (1.5, 0.1), (1.5, 1000.0), (3.0, 1.0)])
+@pytest.mark.parametrize(("alpha", "lam"), [(1.0, 1.0), (1.2, 1.0), (1.2, 0.1), (1.2, 1000.0), (3.0, 1.0)])
 def test_ssd_dampens_by_the_ratio_of_importances(alpha: float, lam: float) -> None:
     model, problem = linear_problem()
     old = model.weight.data.clone()
     f_retain, f_forget = squared_gradients(old, problem.retain), squared_gradients(old, problem.forget)
+    f_all = 0.6 * f_retain + 0.4 * f_forget  # three samples are retained, two forgotten
     expected = old.clone()
     for i in range(2):
         for j in range(2):
-            if f_forget[i, j] > alpha * f_retain[i, j]:
-                expected[i, j] *= min(1.0, lam * float(f_retain[i, j] / f_forget[i, j]))
+            if f_forget[i, j] > alpha * f_all[i, j]:
+                expected[i, j] *= min(1.0, lam * float(f_all[i, j] / f_forget[i, j]))
     run("ssd", problem, alpha=alpha, lam=lam, batch_size=1)
     torch.testing.assert_close(model.weight.data, expected)
-    assert torch.equal(model.weight.data, old) == (lam == 1000.0 or alpha == 3.0)  # the highest F_f / F_D is 1.8
+    assert torch.equal(model.weight.data, old) == (
+        lam == 1000.0 or alpha == 3.0
+    )  # F_f / F_D cannot reach 2.5 with two of five samples forgotten
 
 
 def test_ssd_with_a_very_high_threshold_changes_nothing() -> None:
