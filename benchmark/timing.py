@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,9 +68,13 @@ def _resident(field: str) -> int | None:
 
 
 def _reset_peak() -> int | None:
-    """Set the peak of resident memory back to what is resident now, and return that; None where that cannot be."""
+    """Set the peak of resident memory back to what is resident now, and return that; None where that cannot be.
+
+    What earlier blocks freed is handed back to the system first, or a later one would take it unseen.
+    """
     try:
+        ctypes.CDLL(None).malloc_trim(0)
         _RESET.write_text("5")
-    except OSError:
+    except (OSError, AttributeError):
         return None
     return _resident("VmRSS")
