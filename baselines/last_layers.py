@@ -6,6 +6,7 @@ from torch import nn
 
 from benchmark import training
 from benchmark.contracts import Access, ForgetProblem, method
+from benchmark.errors import InputError
 from benchmark.models.surgery import underlying, weight_layers
 
 
@@ -14,6 +15,8 @@ def last_modules(model: nn.Module, k: int) -> list[nn.Module]:
 
     Normalisation and dropout after that layer are among them, those before it are not.
     """
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}")
     layers = weight_layers(model)
     modules = list(model.modules())
     return modules[modules.index(layers[-min(k, len(layers))]) :]

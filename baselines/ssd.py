@@ -46,6 +46,8 @@ def ssd(problem: ForgetProblem, *, alpha: float = 3.0, lam: float = 1.0, batch_s
     forget set: where a share p of the data is forgotten, F_f / F_D is at most 1 / p, and an alpha above that (the
     authors' 10, chosen for a hundred classes, with a class of ten) changes nothing; hence the lower default. Lambda
     is theirs. Importances are mean squared gradients of small batches of ``batch_size``; 1 gives single samples'.
+    F_D is put together from those of retain-set and forget-set batches by their shares, where the authors mix the two
+    in one batch; with single samples that is the same.
     """
     model = problem.model
     parameters = list(model.parameters())

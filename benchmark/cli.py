@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, WorkersLost
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,12 +46,13 @@ def _console() -> Console:
 
 
 def _names(text: str | None) -> list[str] | None:
+    """Names with commas between; None, for all, where nothing was given."""
     return [name.strip() for name in text.split(",") if name.strip()] if text else None
 
 
-def _at_least(value: int, least: int, name: str) -> int:
-    if value < least:
-        raise InputError(f"{name} must be at least {least}, not {value}")
+def _within(value: int, least: int, most: int, name: str) -> int:
+    if not least <= value <= most:
+        raise InputError(f"{name} must be {least} to {most}, not {value}")
     return value
 
 
@@ -78,22 +79,25 @@ def bench(
     from benchmark.reporting.report import render
     from benchmark.reporting.terminal import print_board
     from benchmark.running import pool, session
+    from benchmark.running.files import check_writable
     from benchmark.running.plan import make_plan
     from benchmark.running.records import RecordStore
     from benchmark.suite import load_suite, select
 
     console = _console()
     chosen = select(load_suite(suite), task, _names(scenarios), _names(methods))
-    _at_least(seeds, 1, "seeds")
-    workers = _at_least(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, "jobs")
+    _within(seeds, 1, 100_000, "seeds")
+    workers = _within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
     session.check_device(device)
     store = RecordStore(results)
+    if not dry_run:
+        store.check_writable()
+        check_writable(reports)
     plan = make_plan(chosen, range(seeds), device, store, fresh=fresh)
     console.print(f"[bold]suite {chosen.name}[/], seeds 0 to {seeds - 1}: {len(chosen.scenarios)} scenarios")
     session.describe(plan, workers, device, console)
     if dry_run:
         return
-    store.check_writable()
     setting = pool.Setting(results, environment.cache_root(), device, chosen.threads, chosen.timeout)
     try:
         records = session.execute(plan, setting, workers, console)
@@ -147,7 +151,9 @@ def leaderboard(
 def report(results: ResultsOption = Path("results"), reports: ReportsOption = Path("reports")) -> None:
     """Render the reports from the records, without running anything."""
     from benchmark.reporting.report import render
+    from benchmark.running.files import check_writable
 
+    check_writable(reports)
     for path in render(results, reports):
         print(f"wrote {path}")
 
@@ -163,11 +169,13 @@ def status(
     """Say what is done, failed and left, from files alone."""
     from benchmark.running.plan import make_plan
     from benchmark.running.records import RecordStore
+    from benchmark.running.session import check_device_name
     from benchmark.suite import load_suite, select
 
     store = RecordStore(results)
     chosen = select(load_suite(suite), task, None, None)
-    plan = make_plan(chosen, range(_at_least(seeds, 1, "seeds")), device, store)
+    check_device_name(device)
+    plan = make_plan(chosen, range(_within(seeds, 1, 100_000, "seeds")), device, store)
     print(f"{'scenario':28} {'done':>6} {'elsewhere':>10} {'failed':>7} {'left':>6}")
     for name in chosen.scenarios:
         done = elsewhere = failed = left = 0
@@ -211,11 +219,12 @@ def tune(
 
     console = _console()
     chosen = select(load_suite(suite), task, _names(scenarios), None)
-    workers = _at_least(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, "jobs")
+    workers = _within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
     session.check_device(device)
+    wanted = tuning.wanted(chosen, _names(methods))
     RecordStore(results).check_writable()
     try:
-        tuning.tune(chosen, _names(methods), workers, device, results, console)
+        tuning.tune(chosen, wanted, workers, device, results, console)
     except KeyboardInterrupt:
         console.print("interrupted; what was tuned is written, the rest is not")
         raise typer.Exit(130) from None
@@ -233,9 +242,9 @@ def main(arguments: list[str] | None = None) -> None:
         code = _bad_input(error.format_message())
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = 130
-    except BrokenPipeError:
-        code = 0
-        sys.stderr.close()
+    except WorkersLost as error:
+        print(f"amendbench: {error}; what was finished is kept", file=sys.stderr)
+        code = 1
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -18,9 +19,20 @@ T = TypeVar("T")
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; InputError if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from error
+    _check_finite(content, path.name)
+    return content
+
+
+def _check_finite(content: Any, where: str) -> None:
+    """InputError for a number that is not one."""
+    if isinstance(content, float) and not math.isfinite(content):
+        raise InputError(f"{where} must be a finite number, not {content}")
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for name, value in inner:
+        _check_finite(value, f"{where}: {name}")
 
 
 def convert(content: Any, kind: type[T], where: str) -> T:

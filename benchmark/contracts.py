@@ -33,7 +33,11 @@ class Measured(NamedTuple):
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a classifier is trained from scratch: SGD with Nesterov momentum; lr is the schedule's peak."""
+    """How a classifier is trained from scratch: SGD with Nesterov momentum; lr is the schedule's peak.
+
+    The schedule ``one-cycle`` (Smith, 2018) moves the momentum, too: from 0.95 to 0.85 while the rate rises and back;
+    ``momentum`` is that of the schedule ``constant``.
+    """
 
     epochs: int
     lr: float
@@ -46,6 +50,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("epochs", "batch_size", "lr"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.momentum < 1 or self.weight_decay < 0:
+            raise ValueError(f"momentum {self.momentum} must be in [0, 1), weight_decay {self.weight_decay} at least 0")
+        if self.schedule == "one-cycle" and self.momentum != 0.9:
+            raise ValueError("momentum cannot be chosen with schedule one-cycle, which moves it from 0.95 to 0.85")
 
 
 #: What can be read of a sample: images, labels, attributes, masks.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,8 @@ from benchmark.errors import InputError, unknown
 from benchmark.registry import Registry
 
 PACKAGES: dict[str, Kind] = {"methods": "paper", "baselines": "baseline"}
+#: What a method may be called: it becomes the name of a folder.
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(\+[a-z0-9]+(-[a-z0-9]+)*)?")
 TYPES = ("int", "float", "bool", "str")
 
 
@@ -33,8 +36,10 @@ def scan() -> Iterator[tuple[str, MethodInfo]]:
     """Every declared method of the packages ``methods`` and ``baselines``."""
     for package, kind in PACKAGES.items():
         for path in sorted(package_folder(package).glob("[!_]*.py")):
-            for info in methods_of(path.read_text("utf-8"), f"{package}.{path.stem}", kind):
-                yield info.name, info
+            try:
+                yield from ((m.name, m) for m in methods_of(path.read_text("utf-8"), f"{package}.{path.stem}", kind))
+            except (ValueError, SyntaxError) as error:
+                raise InputError(f"{package}/{path.name}: {error}") from error
 
 
 def methods_of(source: str, module: str, kind: Kind) -> Iterator[MethodInfo]:
@@ -50,9 +55,14 @@ def methods_of(source: str, module: str, kind: Kind) -> Iterator[MethodInfo]:
 def _info(node: ast.FunctionDef, call: ast.Call, module: str, kind: Kind) -> MethodInfo:
     where = f"{module}.{node.name}"
     arguments = {word.arg or "": _literal(word.value, where) for word in call.keywords}
-    tasks = arguments["tasks"]
+    missing = {"tasks", "paper", "access"} - arguments.keys()
+    if missing or not call.args:
+        raise ValueError(f"{where}: @method needs a name and {', '.join(sorted(missing)) or 'nothing else'}")
+    name, tasks = _literal(call.args[0], where), arguments["tasks"]
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f"{where}: {name!r} is no name; use lower-case letters, digits, - and a +variant")
     return MethodInfo(
-        name=_literal(call.args[0], where),
+        name=name,
         kind=arguments.get("kind") or kind,
         tasks=(tasks,) if isinstance(tasks, str) else tuple(tasks),
         paper=arguments["paper"],

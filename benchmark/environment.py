@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
 import uuid
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 from benchmark.errors import InputError
 
 #: Packages whose version can change a result.
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mlxtend")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "mlxtend")
 
 
 def cache_root() -> Path:
@@ -23,8 +25,15 @@ def cache_root() -> Path:
 
 @cache
 def versions() -> dict[str, str]:
-    """Installed versions of PACKAGES."""
-    return {name: metadata.version(name) for name in PACKAGES}
+    """Installed versions of PACKAGES, without what names a build; empty where one is not installed."""
+    installed = {name.lower(): version for name, version in _installed()}
+    return {name: installed.get(name, "").partition("+")[0] for name in PACKAGES}
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
 
 
 @cache

@@ -18,6 +18,10 @@ class DivergenceError(Exception):
     """Training left the finite numbers; the cell is recorded as failed and says so."""
 
 
+class WorkersLost(Exception):  # noqa: N818 - it names what happened
+    """Worker processes cannot be kept alive on this machine."""
+
+
 def unknown(kind: str, value: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not known, with its near misses."""
     names = sorted(known)

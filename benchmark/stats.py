@@ -28,6 +28,8 @@ def t_interval(values: Sequence[float]) -> Interval:
     mean = math.fsum(values) / n
     if n < 2:
         return Interval(mean, None, None, n)
+    if max(values) == min(values):
+        return Interval(values[0], values[0], values[0], n)
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
     half = _t_quantile(n - 1) * spread / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)

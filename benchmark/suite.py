@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.tasks import TASKS, Task
 
+#: What a suite or a scenario may be called: it becomes the name of a folder.
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+RESERVED = ("spaces", "tuning")
 FOLDER = Path(__file__).parent / "suites"
 
 
@@ -75,8 +79,7 @@ def load_suite(name: str) -> Suite:
     if not name.endswith(".toml") and name not in suite_names():
         raise unknown("suite", name, suite_names())
     file = convert(read_toml(path), SuiteFile, path.name)
-    if file.threads < 1 or file.timeout <= 0 or file.tuning.configurations < 1:
-        raise InputError(f"{path.name}: threads, timeout and tuning.configurations must be above 0")
+    _check_file(file, path.name)
     for scenario in file.hyperparameters:
         if scenario not in file.scenarios:
             raise InputError(f"{path.name}: hyperparameters: {unknown('scenario', scenario, file.scenarios)}")
@@ -84,15 +87,31 @@ def load_suite(name: str) -> Suite:
     return Suite(file.name, file.summary, file.threads, file.timeout, file.tuning, scenarios, str(path))
 
 
+def _check_file(file: SuiteFile, where: str) -> None:
+    for what, name in (("name", file.name), *(("scenarios", name) for name in file.scenarios)):
+        if not NAME.fullmatch(name) or name in RESERVED:
+            raise InputError(f"{where}: {what}: {name!r} is no name; use lower-case letters, digits and -")
+    limits = {"threads": (file.threads, 1024), "timeout": (file.timeout, 10**7)}
+    limits["tuning.configurations"] = (file.tuning.configurations, 10**6)
+    for what, (value, most) in limits.items():
+        if not 0 < value <= most:
+            raise InputError(f"{where}: {what} must be above 0 and at most {most:,}, not {value}")
+    seeds = file.tuning.seeds
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise InputError(f"{where}: tuning.seeds must be distinct seeds from 0 on, not {list(seeds)}")
+    if not file.scenarios:
+        raise InputError(f"{where}: scenarios: there is none")
+
+
 def _scenario(name: str, raw: dict[str, Any], file: SuiteFile, where: str) -> Scenario:
     where = f"{where}: scenarios.{name}"
     settings = dict(raw)
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise InputError(f"{where}: a scenario's name is made of letters, digits, - and _")
     task = _task_of(settings, where)
     chosen = settings.pop("methods", None)
     available = methods_of(task.name)
     names = available if chosen is None else convert(chosen, list[str], f"{where}.methods")
+    if not names:
+        raise InputError(f"{where}.methods: there is none; known: {', '.join(available)}")
     for method in names:
         if method not in available:
             raise InputError(f"{where}.methods: {unknown(f'method of {task.name}', method, available)}")
@@ -139,6 +158,9 @@ def select(suite: Suite, task: str | None, scenarios: Sequence[str] | None, meth
     """
     if task is not None:
         TASKS.get(task)
+    for what, names in (("scenarios", scenarios), ("methods", methods)):
+        if names is not None and not names:
+            raise InputError(f"{what} were asked for, but none was named")
     kept = {name: s for name, s in suite.scenarios.items() if task is None or s.task == task}
     if not kept:
         raise InputError(f"suite {suite.name} has no scenario of task {task}")

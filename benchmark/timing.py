@@ -57,6 +57,18 @@ class Stopwatch:
                 self.peak_bytes = max(self.peak_bytes or 0, peak - before)
 
 
+def warm_up(device: str) -> None:
+    """Run a little of everything once, so that loading libraries is on no cell's bill."""
+    layers = [torch.nn.Conv2d(1, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Flatten(), torch.nn.Linear(288, 8)]
+    model = torch.nn.Sequential(*layers).to(device)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    logits = model(torch.ones(4, 1, 8, 8, device=device))
+    torch.nn.functional.cross_entropy(logits, torch.arange(4).to(device)).backward()
+    optimiser.step()
+    matrix = torch.eye(8, device=device)
+    torch.cholesky_solve(matrix, torch.linalg.cholesky(matrix @ matrix))
+
+
 def _resident(field: str) -> int | None:
     """Bytes of a memory field of this process (Linux), else None."""
     if not _STATUS.exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -77,18 +76,21 @@ def spaces() -> dict[str, dict[str, Range]]:
     return found
 
 
-def tune(suite: Suite, methods: list[str] | None, jobs: int, device: str, results: Path, console: Console) -> None:
-    """Run a study for every scenario and method with a search space; write what was chosen into the suite's file."""
+def wanted(suite: Suite, methods: list[str] | None) -> list[tuple[Scenario, str]]:
+    """Scenarios and methods that are tuned: those with a search space, of those that were asked for."""
     known = spaces()
     for name in methods or ():
         if name not in known:
             raise unknown("method with a search space", name, known)
-    wanted = [
-        (scenario, method)
-        for scenario in suite.scenarios.values()
-        for method in scenario.methods
-        if method in known and (not methods or method in methods)
-    ]
+    pairs = [(scenario, method) for scenario in suite.scenarios.values() for method in scenario.methods]
+    return [(s, m) for s, m in pairs if m in known and (methods is None or m in methods)]
+
+
+def tune(
+    suite: Suite, wanted: list[tuple[Scenario, str]], jobs: int, device: str, results: Path, console: Console
+) -> None:
+    """Run the studies; write what was chosen into the suite's file as soon as it is known."""
+    known = spaces()
     count = suite.tuning.configurations
     seeds = ", ".join(map(str, suite.tuning.seeds))
     console.print(f"[bold]{len(wanted)} studies[/] of {count} configurations on seeds {seeds}; {jobs} at a time")
@@ -117,6 +119,8 @@ def tune(suite: Suite, methods: list[str] | None, jobs: int, device: str, result
                 progress.advance(bar)
         except KeyboardInterrupt:
             executor.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.kill()
             raise
 
 
@@ -141,18 +145,26 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
 
     optuna.logging.set_verbosity(logging.WARNING)
     info = METHODS.get(method)
-    trials: list[Trial] = []
+    tried: dict[str, Trial] = {}
 
     def objective(trial: optuna.Trial) -> float:
         proposed = {name: _suggest(trial, name, r) for name, r in ranges.items()}
         given = check_parameters(info, proposed, f"spaces.toml: {method}")
-        trials.append(_evaluate(suite, scenario, method, given, setting))
-        return trials[-1].score
+        key = str(given)
+        if key not in tried:  # what is proposed again counts once
+            tried[key] = _evaluate(suite, scenario, method, given, setting)
+        return tried[key].score
 
-    sampler = optuna.samplers.TPESampler(seed=derive(0, "tuning", scenario.name, method) % 2**32, n_startup_trials=8)
+    seed = derive(0, "tuning", scenario.name, method) % 2**32
+    sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
+    if all(space.choices is not None for space in ranges.values()):  # few points, which the other proposes again
+        sampler = optuna.samplers.RandomSampler(seed=seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial({name: info.defaults()[name] for name in ranges})
-    study.optimize(objective, n_trials=suite.tuning.configurations)
+    for _ in range(suite.tuning.configurations * 20):
+        if len(tried) < suite.tuning.configurations:
+            study.optimize(objective, n_trials=1)
+    trials = list(tried.values())
     best = max(trials, key=lambda trial: trial.score)
     return Study(
         suite=suite.name,
@@ -181,14 +193,15 @@ def _evaluate(
     """Score one configuration on every tuning seed; a failure scores 0 and is kept."""
     from benchmark.running.cell import amend_for_selection
 
-    started = time.perf_counter()
-    scores, failures = [], []
+    scores: list[float] = []
+    failures: list[str] = []
+    seconds = 0.0
     for seed in suite.tuning.seeds:
-        score, failure = amend_for_selection(scenario, method, parameters, seed, pool.make_context(setting))
+        score, taken, failure = amend_for_selection(scenario, method, parameters, seed, pool.make_context(setting))
         scores.append(score)
+        seconds += taken
         failures += [failure] if failure else []
-    mean = sum(scores) / len(scores)
-    return Trial(parameters, scores, mean, time.perf_counter() - started, failures)
+    return Trial(parameters, scores, sum(scores) / len(scores), seconds, failures)
 
 
 def _keep(study: Study, results: Path, suite: Path) -> None:

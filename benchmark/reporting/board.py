@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from statistics import median
 from typing import Literal
 
 import msgspec
@@ -32,7 +33,10 @@ class MetricCell(msgspec.Struct, frozen=True):
 
 
 class CostCell(msgspec.Struct, frozen=True):
-    """Mean cost of the row's cells; ``ratio_to_retrain`` is paired by seed. Only exclusive costs are ranked."""
+    """Mean seconds, the mean ratio to retraining (device seconds, paired by seed) and the median peak of memory.
+
+    ``exclusive``: nothing else of the run shared the cores, of the row's cells and of the retraining beside them.
+    """
 
     seconds: float | None
     device_seconds: float | None
@@ -44,14 +48,15 @@ class CostCell(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One method in one scenario: ``n`` clusters (base models), ``cells`` records, ``units`` amended.
 
-    ``access`` gives the mean counts of what was read by view; ``code`` is ``moved`` where the source has changed
-    since and the declared versions have not.
+    ``access`` gives the mean counts of what was read by view, summed over requests; ``code`` is ``moved`` where the
+    source has changed since and the declared versions have not.
     """
 
     task: str
     scenario: str
     method: str
     kind: str
+    device: str
     n: int
     cells: int
     units: int
@@ -80,11 +85,11 @@ def build_board(records: Iterable[Record], suite: Suite | None = None, task: str
 
 
 def _block(task: Task, records: list[Record], suite: Suite | None) -> list[Row]:
-    by_method: dict[str, list[Record]] = defaultdict(list)
+    by_method: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        by_method[record.cell.method].append(record)
-    references = {_pair(r.cell): r for r in by_method.get(task.reference, []) if r.status == "ok"}
-    originals = {_pair(r.cell): r for r in by_method.get(task.original, []) if r.status == "ok"}
+        by_method[record.cell.method, record.cell.device].append(record)
+    references = {_pair(r.cell): r for r in records if r.cell.method == task.reference and r.status == "ok"}
+    originals = {_pair(r.cell): r for r in records if r.cell.method == task.original and r.status == "ok"}
     reasons = _gates(task, originals, references)
     rows = [_row(task, group, references, reasons, suite) for _, group in sorted(by_method.items())]
     position = {name: i for i, name in enumerate(methods_of(task.name))}
@@ -138,12 +143,15 @@ def _row(
     names = dict.fromkeys(name for values in clusters.values() for v in values for name in v)
     for name in (name for name in names if name.removesuffix(".gap") in METRICS):
         metrics[name] = _aggregate(name, clusters)
-    status, reasons = _status(records, block_reasons, suite)
+    unpaired = sorted({record.cell.seed for record in good if _pair(record.cell) not in references})
+    alone = [f"seed {seed}: there is no retrained model to compare with" for seed in unpaired]
+    status, reasons = _status(records, [*alone, *block_reasons], suite)
     return Row(
         task=task.name,
         scenario=first.scenario,
         method=first.method,
         kind=first.kind,
+        device=first.device,
         n=len(clusters),
         cells=len(records),
         units=len({record.cell.unit for record in records}),
@@ -213,8 +221,10 @@ def _cost(good: list[Record], references: Mapping[tuple[str, int, str], Record])
     if not good:
         return CostCell(None, None, None, None, False)
     ratios = []
+    exclusive = all(record.cost.exclusive for record in good)
     for record in good:
         reference = references.get(_pair(record.cell))
+        exclusive = exclusive and (reference is None or reference.cost.exclusive)
         same = reference and reference.environment.get("machine") == record.environment.get("machine")
         if reference and same and reference.cost.device_seconds > 0:
             ratios.append(record.cost.device_seconds / reference.cost.device_seconds)
@@ -223,13 +233,13 @@ def _cost(good: list[Record], references: Mapping[tuple[str, int, str], Record])
         seconds=sum(record.cost.seconds for record in good) / len(good),
         device_seconds=sum(record.cost.device_seconds for record in good) / len(good),
         ratio_to_retrain=sum(ratios) / len(ratios) if ratios else None,
-        peak_bytes=max(peaks) if peaks else None,
-        exclusive=all(record.cost.exclusive for record in good),
+        peak_bytes=round(median(peaks)) if peaks else None,
+        exclusive=exclusive,
     )
 
 
 def _access(good: list[Record]) -> dict[str, dict[str, float]]:
-    """Mean counts by view: distinct samples and labels of all requests together, and passes."""
+    """Mean counts by view, summed over requests: distinct samples and labels of each, and passes."""
     total: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for record in good:
         for request in record.access:

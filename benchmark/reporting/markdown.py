@@ -57,12 +57,14 @@ def _suite(name: str, suite: Suite | None, rows: list[Row]) -> list[str]:
 
 def _scenario(suite: str, task: str, scenario: str, rows: list[Row]) -> list[str]:
     columns = TASKS.get(task).headline
-    seeds = max(row.n for row in rows)
+    seeds = max(row.cells for row in rows)
+    device = "".join(sorted({f" DEVICE={row.device}" for row in rows if row.device != "cpu"}))
     devices = ", ".join(sorted({device for row in rows for device in row.devices}))
+    command = f"make bench TASK={task} SUITE={suite} SCENARIOS={scenario} SEEDS={seeds}{device}"
     lines = [
         f"### {task} / {escape(scenario)}",
         "",
-        f"Made by `make bench TASK={task} SUITE={suite} SCENARIOS={scenario} SEEDS={seeds}` on {escape(devices)}.",
+        f"Made by `{command}` on {escape(devices)}.",
         "",
     ]
     heads = ["method", "n", *(cells.heading(name) for name in columns), "seconds", "/ retrain", "samples read", "note"]
@@ -72,6 +74,7 @@ def _scenario(suite: str, task: str, scenario: str, rows: list[Row]) -> list[str
         values = [cells.interval(row.metrics.get(column)) for column in columns]
         cost = [cells.seconds(row.cost.seconds), cells.ratio(row), cells.reads(row), cells.note(row)]
         kind = f" *({row.kind})*" if row.kind in ("reference", "cheat") else ""
+        kind += f" ({row.device})" if device and row.device != "cpu" else ""
         lines.append("| " + " | ".join([name + kind, str(row.n), *values, *cost]) + " |")
     reasons = [f"- {escape(row.method)}: {escape(reason)}" for row in rows for reason in row.reasons]
     return [*lines, "", *(["Marked rows:", "", *reasons, ""] if reasons else [])]
@@ -84,8 +87,9 @@ def _glossary(tasks: set[str]) -> list[str]:
         lines.append(f"- **{known.label}** (`{name}`): {known.summary}.")
     lines += [
         "- **seconds**: wall time of the method's calls alone; **/ retrain**: its CPU (or GPU) seconds as a ratio to "
-        "retraining's on the same seed, in brackets where something else of the run shared the cores.",
-        "- **samples read**: distinct samples of each view over all requests, counted by the views; *+y*: with labels.",
+        "retraining's on the same seed, in brackets where something else of the run shared the cores. Where classes "
+        "are forgotten in sequence, every request is answered anew, by retraining, too.",
+        "- **samples read**: distinct samples of each view, summed over requests; *+y*: with labels.",
         "- **note**: `code moved` says that source has changed since the run while the declared versions have not.",
     ]
     return lines

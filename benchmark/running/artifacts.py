@@ -6,6 +6,7 @@ and the checksum of the first. The second is written last, each by renaming: a k
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable
@@ -51,7 +52,8 @@ class ArtifactStore:
         except Damaged as problem:
             aside = path.with_suffix(".damaged")
             log.warning("artifact %s: %s; set aside as %s and built again", path.name, problem, aside.name)
-            path.replace(aside)
+            with contextlib.suppress(FileNotFoundError):  # another process has set it aside
+                path.replace(aside)
             found = None
         return self._write(path, key, build()) if found is None else found
 

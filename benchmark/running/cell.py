@@ -9,18 +9,17 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import nn
 
 from benchmark import environment
-from benchmark.contracts import Access, Ledger, MethodInfo
-from benchmark.determinism import seed_cell
-from benchmark.discovery import METHODS, load
-from benchmark.errors import AccessViolation, DivergenceError, InputError
+from benchmark.contracts import Ledger
+from benchmark.discovery import METHODS
+from benchmark.errors import AccessViolation
 from benchmark.models.surgery import state_hash
+from benchmark.running.amending import amend, violations
 from benchmark.running.context import Context
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, Record, Status, Value
 from benchmark.suite import Scenario
-from benchmark.tasks import TASKS, Evaluation, Task
+from benchmark.tasks import TASKS, Evaluation
 from benchmark.timing import Stopwatch
 
 
@@ -45,14 +44,17 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         before = state_hash(base)
         method = METHODS.get(cell.method), cell.parameters
         amended = amend(method, task, scenario, cell.seed, base, context, watch, ledgers)
+        returned = state_hash(amended)
         evaluation = implementation.evaluate(scenario, cell.seed, base, amended, context)
+        if state_hash(amended) != returned:
+            evaluation.flags.append("the amended model changes when it is used")
         if state_hash(base) != before:
             evaluation.flags.append("the method changed the original model")
     except Exception as error:  # the method is somebody's code: any failure of it is a row, never the end of the run
         status, failure = _failure(error)
-    if any(ledger.violations for ledger in ledgers):  # also where the method swallowed the refusal
+    if violations(ledgers):
         status = "disqualified"
-        failure = failure or Failure("AccessViolation", "; ".join(v for x in ledgers for v in x.violations))
+        failure = failure or Failure("AccessViolation", "; ".join(violations(ledgers)))
         evaluation = Evaluation({}, {}, [])
     record = Record(
         schema=SCHEMA,
@@ -60,6 +62,7 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         hash=cell.hash,
         status=status,
         failure=failure,
+        arrays=None,
         metrics={name: Value(_finite(m.value), m.n) for name, m in evaluation.metrics.items()},
         access=[ledger.reads for ledger in ledgers],
         cost=Cost(
@@ -78,57 +81,22 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
     return record, evaluation.arrays
 
 
-def amend(
-    method: tuple[MethodInfo, dict[str, Any]],
-    task: Task,
-    scenario: Any,
-    seed: int,
-    base: nn.Module,
-    context: Context,
-    watch: Stopwatch,
-    ledgers: list[Ledger],
-) -> nn.Module:
-    """Answer every request in turn with the method; only its calls are timed. One ledger a request."""
-    info, parameters = method
-    function = load(info)
-    _check_views(info.access, task)
-    model = base
-    for request in range(task.requests(scenario)):
-        ledger = Ledger()
-        ledgers.append(ledger)
-        guarded = task.load().build(scenario, seed, request, model, info.access, ledger, context)
-        seed_cell(seed, "method", request)
-        try:
-            with watch.running():
-                model = function(guarded.problem, **parameters)
-        finally:
-            counts = {view.name: view.counts() for view in guarded.views}
-            ledger.reads = {name: read for name, read in counts.items() if any(read.values())}
-        model.eval()
-    return model
-
-
 def amend_for_selection(
     scenario: Scenario, method: str, parameters: dict[str, Any], seed: int, context: Context
-) -> tuple[float, str]:
-    """The amended model's score on the selection split, and what failed, if anything did (the score is then 0)."""
+) -> tuple[float, float, str]:
+    """Score on the selection split, seconds of the method's calls, and what failed, if anything did (score 0)."""
     task = TASKS.get(scenario.task)
-    implementation = task.load()
-    base = implementation.base_model(scenario.settings, seed, context)
+    watch = Stopwatch(context.device)
     ledgers: list[Ledger] = []
+    base = task.load().base_model(scenario.settings, seed, context)
     try:
         chosen = METHODS.get(method), parameters
-        watch = Stopwatch(context.device)
         amended = amend(chosen, task, scenario.settings, seed, base, context, watch, ledgers)
-    except (DivergenceError, InputError) as error:
-        return 0.0, f"{type(error).__name__}: {error}"
-    return implementation.selection_score(scenario.settings, seed, amended, context), ""
-
-
-def _check_views(access: Access, task: Task) -> None:
-    for name, fields in access.views.items():
-        if set(fields) - set(task.views.get(name, "")):
-            raise AccessViolation(f"task {task.name} offers no view {name!r} with fields {fields!r}")
+        score = task.load().selection_score(scenario.settings, seed, amended, context)
+    except Exception as error:  # a configuration that fails scores nothing and is kept as a failure
+        return 0.0, watch.seconds, f"seed {seed}: {type(error).__name__}: {error}"
+    refused = violations(ledgers)
+    return (0.0, watch.seconds, f"seed {seed}: {refused[0]}") if refused else (score, watch.seconds, "")
 
 
 def _failure(error: Exception) -> tuple[Status, Failure]:

@@ -29,7 +29,7 @@ class Context:
         """
         full = {
             **key,
-            "source": digest(module),
+            "source": [digest(module), digest("benchmark.determinism")],
             "device": self.device.type,
             "threads": self.threads,
             "torch": str(torch.__version__),

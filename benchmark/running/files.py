@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmark.errors import InputError
+
 
 def key_hash(key: Any) -> str:
     """32 hex digits over the canonical JSON of a key."""
     return hashlib.sha256(msgspec.json.encode(key, order="sorted")).hexdigest()[:32]
+
+
+def check_writable(folder: Path) -> None:
+    """InputError unless files can be written into ``folder``, or the folder be made; leaves nothing behind."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(f"folder {folder} cannot be written: {error.strerror}") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

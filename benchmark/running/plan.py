@@ -11,6 +11,7 @@ import msgspec
 
 from benchmark import environment
 from benchmark.discovery import METHODS
+from benchmark.errors import InputError
 from benchmark.running.records import Cell, Record, RecordStore
 from benchmark.source import digest
 from benchmark.suite import Suite
@@ -41,6 +42,10 @@ class Plan:
 
 def make_plan(suite: Suite, seeds: Iterable[int], device: str, store: RecordStore, *, fresh: bool = False) -> Plan:
     """Cells of a suite: seed by seed, so that the first board is there early; bases before what starts from them."""
+    seeds = list(seeds)
+    taken = sorted(set(seeds) & set(suite.tuning.seeds))
+    if taken:
+        raise InputError(f"seeds {taken} of suite {suite.name} are for tuning and are never reported")
     cells: list[Cell] = []
     bases: dict[str, str] = {}
     provenance: dict[str, str] = {}
@@ -103,7 +108,7 @@ def _cell(
 
 def digests(task: str, method: str) -> dict[str, str]:
     """Digests of the source that a cell's result depends on."""
-    return {"task": digest(task), "method": digest(method), "determinism": digest("benchmark.determinism")}
+    return {"task": digest(task), "method": digest(method), "harness": digest("benchmark.running.amending")}
 
 
 def _history(store: RecordStore, suite: str) -> dict[tuple[str, str], float]:

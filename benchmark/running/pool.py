@@ -20,10 +20,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from benchmark import environment
+from benchmark.errors import WorkersLost
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, Record, RecordStore, Status
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context
+
+
+log = logging.getLogger("amendbench")
+#: Idle workers that may die in a row before the run gives up.
+MOST_LOST = 10
 
 
 @dataclass(frozen=True)
@@ -86,19 +92,28 @@ def run(
     """
     waiting = list(cells)
     ready: set[str] = set()
+    lost = 0
     store = RecordStore(setting.results)
     workers = [_start(slot, setting) for slot in slots(min(jobs, len(cells)), setting.threads, setting.device)]
     try:
         while waiting or any(worker.cell for worker in workers):
-            for worker in workers:
+            for index, worker in enumerate(workers):
                 if worker.cell is None:
                     building = {bases[w.cell.hash] for w in workers if w.cell} - ready
                     chosen = next((c for c in waiting if bases[c.hash] not in building), None)
-                    if chosen is not None:
-                        waiting.remove(chosen)
-                        worker.cell, worker.started = chosen, time.monotonic()
+                    if chosen is None:
+                        continue
+                    try:
                         worker.connection.send_bytes(msgspec.json.encode((chosen, provenance[chosen.hash])))
-                        report(chosen)
+                    except OSError:  # it died while it had nothing to do
+                        lost += 1
+                        if lost > MOST_LOST:
+                            raise WorkersLost(f"{lost} idle workers died one after the other") from None
+                        workers[index] = _start(worker.slot, setting)
+                        continue
+                    waiting.remove(chosen)
+                    worker.cell, worker.started, lost = chosen, time.monotonic(), 0
+                    report(chosen)
             for index, worker in enumerate(workers):
                 record = _poll(worker, setting, store)
                 if record is not None:
@@ -154,10 +169,14 @@ def _lost(cell: Cell, status: Status, failure: Failure, seconds: float, store: R
         flags=[],
         provenance="",
         data="",
+        arrays=None,
         environment=environment.describe(cell.device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    store.write(record, {})
+    try:
+        store.write(record, {})
+    except OSError as error:
+        log.warning("the record of %s could not be written: %s", cell.file, error)
     return record
 
 
@@ -184,7 +203,11 @@ def _serve(connection: Connection, slot: Slot, setting: Setting) -> None:
         except (EOFError, ConnectionError):
             return
         record, arrays = run_cell(cell, context, exclusive=slot.exclusive, provenance=provenance)
-        store.write(record, arrays)
+        try:
+            store.write(record, arrays)
+        except OSError as error:  # a full disk, say: the cell has no record, and the others go on
+            failure = Failure(type(error).__name__, f"the record could not be written: {error}")
+            record = msgspec.structs.replace(record, status="failed", failure=failure)
         connection.send_bytes(msgspec.json.encode(record))
 
 
@@ -210,5 +233,7 @@ def _settle(slot: Slot, setting: Setting) -> None:
         os.sched_setaffinity(0, slot.cores)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     from benchmark.determinism import make_deterministic
+    from benchmark.timing import warm_up
 
     make_deterministic(setting.threads)
+    warm_up(setting.device)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from benchmark.contracts import Kind
-from benchmark.errors import InputError
-from benchmark.running.files import key_hash, write_atomically
+from benchmark.running.files import check_writable, key_hash, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +51,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def file(self) -> str:
-        """The record's path below the results folder; each part is checked where it comes from outside."""
+        """The record's path below the results folder."""
         name = f"{self.unit}-seed{self.seed}-{self.device}.json"
         return f"{self.suite}/{self.task}/{self.scenario}/{self.method}/{name}"
 
@@ -83,7 +82,11 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The immutable result of a cell."""
+    """The immutable result of a cell.
+
+    ``access`` has one ledger a request; ``data`` is the data set's checksum; ``arrays`` the SHA-256 of the file beside
+    the record that keeps what its metrics come from.
+    """
 
     schema: int
     cell: Cell
@@ -96,6 +99,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flags: list[str]
     provenance: str
     data: str
+    arrays: str | None
     environment: dict[str, str]
     created: str
 
@@ -111,12 +115,7 @@ class RecordStore:
 
     def check_writable(self) -> None:
         """InputError unless records can be written."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
-        except OSError as error:
-            raise InputError(f"results folder {self.root} cannot be written: {error.strerror}") from error
+        check_writable(self.root)
 
     def write(self, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep a record; what its metrics come from goes beside it, compressed, before it."""
@@ -128,6 +127,8 @@ class RecordStore:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
             write_atomically(predictions, buffer.getvalue())
+            digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+            record = msgspec.structs.replace(record, arrays=digest)
         else:
             predictions.unlink(missing_ok=True)
         write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
@@ -139,13 +140,14 @@ class RecordStore:
             record = msgspec.json.decode(path.read_bytes(), type=Record)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             log.warning("record %s is left out: %s", path, error)
             return None
-        if record.schema != SCHEMA or record.hash != record.cell.hash:
-            log.warning(
-                "record %s is left out: its %s does not match", path, "hash" if record.schema == SCHEMA else "schema"
-            )
+        expected = {"schema": SCHEMA, "hash": record.cell.hash, "path": os.path.normpath(file)}
+        found = {"schema": record.schema, "hash": record.hash, "path": record.cell.file}
+        wrong = [what for what in expected if expected[what] != found[what]]
+        if wrong:
+            log.warning("record %s is left out: its %s does not match", path, " and ".join(wrong))
             return None
         return record
 
@@ -159,11 +161,15 @@ class RecordStore:
                 yield record
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
-        """What the record's metrics come from; empty where it was not kept here. Nothing is unpickled."""
+        """What the record's metrics come from; empty where that is not kept here or is not what was written."""
         import numpy as np
 
         path = (self.root / record.cell.file).with_suffix(".npz")
-        if not path.exists():
+        if record.arrays is None or not path.is_file():
             return {}
-        with np.load(path, allow_pickle=False) as stored:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != record.arrays:
+            log.warning("%s is left out: its checksum does not match", path)
+            return {}
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return dict(stored)

@@ -17,12 +17,17 @@ from benchmark.running.plan import Plan
 from benchmark.running.records import Cell, Record
 
 
+def check_device_name(device: str) -> None:
+    """InputError unless ``device`` is cpu, cuda or cuda:N."""
+    if device not in ("cpu", "cuda") and not (device.startswith("cuda:") and device[5:].isdigit()):
+        raise InputError(f"unknown device {device!r}; known: cpu, cuda, cuda:N")
+
+
 def check_device(device: str) -> str:
     """``cpu``, or ``cuda`` where there is one; InputError otherwise."""
+    check_device_name(device)
     if device == "cpu":
         return device
-    if device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
-        raise InputError(f"unknown device {device!r}; known: cpu, cuda, cuda:N")
     import torch
 
     count = torch.cuda.device_count()

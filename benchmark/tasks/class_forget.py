@@ -14,7 +14,7 @@ from benchmark.tasks import Task, Values
 
 #: Accuracy in percent above which a retrained model still knows a forgotten class.
 KNOWN_AFTER_RETRAINING = 5.0
-#: Accuracy in percent under which a base model never knew the class.
+#: Accuracy in percent under which a base model never knew the classes.
 KNOWN_BEFORE = 50.0
 
 
@@ -28,12 +28,15 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
     model: str
     training: Recipe
-    num_classes: int
     task: Literal["class-forget"] = "class-forget"
     classes: int = 1
     requests: Literal["at-once", "in-sequence"] = "at-once"
     attack_fit_samples: int = 10_000
     draw_regions: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        return DATA.get(self.data).num_classes
 
     def forgotten(self, seed: int) -> tuple[int, ...]:
         """The classes that a seed forgets, in the order of the requests."""
@@ -48,6 +51,13 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _check(scenario: ClassForget) -> None:
     DATA.get(scenario.data)
     check_model(scenario.model)
+    shape = DATA.get(scenario.data).shape
+    if (scenario.model == "mlp-toy") != (len(shape) == 1):
+        raise ValueError(f"model {scenario.model} does not take inputs of shape {shape} ({scenario.data})")
+    if scenario.draw_regions and shape != (2,):
+        raise ValueError(f"draw_regions needs data in the plane, not {scenario.data}")
+    if scenario.attack_fit_samples < 10:
+        raise ValueError(f"attack_fit_samples must be at least 10, not {scenario.attack_fit_samples}")
     if not 1 <= scenario.classes <= scenario.num_classes - 2:
         raise ValueError(f"classes must be 1 to {scenario.num_classes - 2}, not {scenario.classes}")
 
@@ -95,6 +105,9 @@ def derive(own: Values, reference: Values) -> dict[str, float | None]:
 def gates(original: Values | None, reference: Values | None) -> list[str]:
     """Reasons why one seed's rows say nothing."""
     reasons = []
+    able = (original or {}).get("accuracy.test.retain")
+    if able is not None and able < KNOWN_BEFORE:
+        reasons.append(f"the base model is a poor one ({able:.1f} % of the other classes' test samples)")
     known = (original or {}).get("accuracy.test.forget")
     if known is not None and known < KNOWN_BEFORE:
         reasons.append(f"the base model hardly knows the forgotten class ({known:.1f} % of its test samples)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +76,7 @@ def build(
         recipe=scenario.training,
         device=context.device,
         seed=derive(seed, "problem", request),
-        build_model=lambda: build_classifier(scenario.model, dataset.num_classes, dataset.shape),
+        build_model=partial(build_classifier, scenario.model, dataset.num_classes, dataset.shape),
     )
     return Guarded(problem, tuple(views.values()))
 

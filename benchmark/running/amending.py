@@ -1,0 +1,63 @@
+"""Let a method answer a scenario's requests: guarded views, seeded generators, and a stopwatch around its calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from benchmark.contracts import Access, Ledger, MethodInfo
+from benchmark.determinism import seed_cell
+from benchmark.discovery import load
+from benchmark.errors import AccessViolation
+from benchmark.running.context import Context
+from benchmark.tasks import Task
+from benchmark.timing import Stopwatch
+
+
+def amend(
+    method: tuple[MethodInfo, dict[str, Any]],
+    task: Task,
+    scenario: Any,
+    seed: int,
+    base: nn.Module,
+    context: Context,
+    watch: Stopwatch,
+    ledgers: list[Ledger],
+) -> nn.Module:
+    """The amended model in evaluation mode; only the method's calls are timed. One ledger a request is added.
+
+    The views close when a call ends: a model that goes on reading later is found out.
+    """
+    info, parameters = method
+    function = load(info)
+    _check_views(info.access, task)
+    model = base
+    for request in range(task.requests(scenario)):
+        ledger = Ledger()
+        ledgers.append(ledger)
+        guarded = task.load().build(scenario, seed, request, model, info.access, ledger, context)
+        seed_cell(seed, "method", request)
+        try:
+            with watch.running():
+                model = function(guarded.problem, **parameters)
+        finally:
+            for view in guarded.views:
+                view.close()
+            counts = {view.name: view.counts() for view in guarded.views}
+            ledger.reads = {name: read for name, read in counts.items() if any(read.values())}
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"{info.name} returned {type(model).__name__}, not a model")
+        model.eval()
+    return model
+
+
+def violations(ledgers: list[Ledger]) -> list[str]:
+    """Every read that was refused, also where the method swallowed the error."""
+    return [violation for ledger in ledgers for violation in ledger.violations]
+
+
+def _check_views(access: Access, task: Task) -> None:
+    for name, fields in access.views.items():
+        if set(fields) - set(task.views.get(name, "")):
+            raise AccessViolation(f"task {task.name} offers no view {name!r} with fields {fields!r}")
