@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from benchmark.errors import InputError, WorkersLost
@@ -22,19 +21,32 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="amendbench",
     help="How well can a trained vision model be amended? Bias corrected, classes and samples forgotten.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
+#: Of click, or of the copy of it that typer brings.
+USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def _whole(text: str | int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number") from None
+
+
 TaskOption = Annotated[str | None, typer.Option(help="One task, for example class-forget; all if left out.")]
 SuiteOption = Annotated[str, typer.Option(help="A suite's name, or a path to a TOML file.")]
 ScenariosOption = Annotated[str | None, typer.Option(help="Scenarios, separated by commas; all if left out.")]
 MethodsOption = Annotated[str | None, typer.Option(help="Methods, separated by commas; all if left out.")]
+SeedsOption = Annotated[int, typer.Option(parser=_whole, metavar="N", help="Seeds 0 to N - 1 of every scenario.")]
 ResultsOption = Annotated[Path, typer.Option(help="Folder of the records.")]
 ReportsOption = Annotated[Path, typer.Option(help="Folder of the rendered reports.")]
-JobsOption = Annotated[int | None, typer.Option(help="Cells at once; as many as there are cores if left out.")]
+JobsOption = Annotated[
+    int | None, typer.Option(parser=_whole, metavar="N", help="Cells at once; one a core if left out.")
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 
 
@@ -65,7 +77,7 @@ def bench(
     suite: SuiteOption = "embedded",
     scenarios: ScenariosOption = None,
     methods: MethodsOption = None,
-    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of every scenario.")] = 3,
+    seeds: SeedsOption = 3,
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
     results: ResultsOption = Path("results"),
@@ -91,6 +103,7 @@ def bench(
     session.check_device(device)
     store = RecordStore(results)
     if not dry_run:
+        environment.machine()
         store.check_writable()
         check_writable(reports)
     plan = make_plan(chosen, range(seeds), device, store, fresh=fresh)
@@ -162,7 +175,7 @@ def report(results: ResultsOption = Path("results"), reports: ReportsOption = Pa
 def status(
     suite: SuiteOption = "embedded",
     task: TaskOption = None,
-    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of every scenario.")] = 3,
+    seeds: SeedsOption = 3,
     device: DeviceOption = "cpu",
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -212,7 +225,7 @@ def tune(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Choose hyper-parameters on the selection split and on seeds that are never reported; write them to the suite."""
-    from benchmark import tuning
+    from benchmark import environment, tuning
     from benchmark.running import pool, session
     from benchmark.running.records import RecordStore
     from benchmark.suite import load_suite, select
@@ -221,6 +234,7 @@ def tune(
     chosen = select(load_suite(suite), task, _names(scenarios), None)
     workers = _within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
     session.check_device(device)
+    environment.machine()
     wanted = tuning.wanted(chosen, _names(methods))
     RecordStore(results).check_writable()
     try:
@@ -235,12 +249,13 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     command: Any = typer.main.get_command(app)
     try:
-        code = command.main(args=arguments, prog_name="amendbench", standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        code = command.main(args=given or ["--help"], prog_name="amendbench", standalone_mode=False)
     except InputError as error:
         code = _bad_input(str(error))
-    except click.exceptions.ClickException as error:
+    except USAGE_ERROR as error:
         code = _bad_input(error.format_message())
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         code = 130
     except WorkersLost as error:
         print(f"amendbench: {error}; what was finished is kept", file=sys.stderr)

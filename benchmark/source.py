@@ -69,10 +69,21 @@ def _imports(module: str) -> tuple[str, ...]:
             continue
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            origin = _absolute(module, node)
+            names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
         waiting.extend(ast.iter_child_nodes(node))
     return tuple(names)
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    """The module that ``from ... import`` in ``module`` names, relative ones included."""
+    if not node.level:
+        return node.module or ""
+    path = _path(module)
+    parts = module.split(".") if path is not None and path.name == "__init__.py" else module.split(".")[:-1]
+    parts = parts[: len(parts) - node.level + 1]
+    return ".".join([*parts, *([node.module] if node.module else [])])
 
 
 @cache

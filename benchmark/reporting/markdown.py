@@ -61,6 +61,7 @@ def _scenario(suite: str, task: str, scenario: str, rows: list[Row]) -> list[str
     device = "".join(sorted({f" DEVICE={row.device}" for row in rows if row.device != "cpu"}))
     devices = ", ".join(sorted({device for row in rows for device in row.devices}))
     command = f"make bench TASK={task} SUITE={suite} SCENARIOS={scenario} SEEDS={seeds}{device}"
+    command = "".join(c if c.isascii() and (c.isalnum() or c in " -+=.,:_/") else "?" for c in command)
     lines = [
         f"### {task} / {escape(scenario)}",
         "",
@@ -72,7 +73,7 @@ def _scenario(suite: str, task: str, scenario: str, rows: list[Row]) -> list[str
     for row in rows:
         name = f"**{escape(row.method)}**" if row.kind == "paper" else escape(row.method)
         values = [cells.interval(row.metrics.get(column)) for column in columns]
-        cost = [cells.seconds(row.cost.seconds), cells.ratio(row), cells.reads(row), cells.note(row)]
+        cost = [cells.seconds(row.cost.seconds), cells.ratio(row), escape(cells.reads(row)), cells.note(row)]
         kind = f" *({row.kind})*" if row.kind in ("reference", "cheat") else ""
         kind += f" ({row.device})" if device and row.device != "cpu" else ""
         lines.append("| " + " | ".join([name + kind, str(row.n), *values, *cost]) + " |")

@@ -69,7 +69,7 @@ class ArtifactStore:
             if key_hash(entry.key) != path.stem or key_hash(key) != path.stem:
                 raise Damaged("its key does not match")
             return load(content)
-        except (msgspec.DecodeError, SafetensorError) as error:
+        except (ValueError, RecursionError, SafetensorError) as error:
             raise Damaged(f"cannot be read ({error})") from error
 
     def _write(self, path: Path, key: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:

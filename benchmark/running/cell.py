@@ -54,7 +54,7 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         status, failure = _failure(error)
     if violations(ledgers):
         status = "disqualified"
-        failure = failure or Failure("AccessViolation", "; ".join(violations(ledgers)))
+        failure = Failure("AccessViolation", "; ".join(violations(ledgers)), failure.traceback if failure else "")
         evaluation = Evaluation({}, {}, [])
     record = Record(
         schema=SCHEMA,

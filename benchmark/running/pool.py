@@ -114,14 +114,18 @@ def run(
                     waiting.remove(chosen)
                     worker.cell, worker.started, lost = chosen, time.monotonic(), 0
                     report(chosen)
+            ended = False
             for index, worker in enumerate(workers):
                 record = _poll(worker, setting, store)
                 if record is not None:
+                    ended = True
                     ready.add(bases[record.hash])
                     if not worker.process.is_alive():
                         workers[index] = _start(worker.slot, setting)
                     worker.cell = None
                     yield record
+            if ended:
+                continue  # a worker is free
             wait([w.connection for w in workers if w.cell] + [w.process.sentinel for w in workers if w.cell], 1.0)
     finally:
         for worker in workers:

@@ -87,9 +87,9 @@ def rounded(logits: Tensor) -> Tensor:
 
 
 def outputs(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
-    """Rounded logits (N, C), features (N, D) and labels (N,) on the CPU."""
+    """Rounded logits (N, C), features (N, D), labels (N,) on the CPU; infinite logits, which tell nothing, become NaN."""
     logits, features = logits_and_features(model, samples.inputs, len(samples))
-    return rounded(logits), features, samples.labels.cpu()
+    return rounded(logits.where(logits.isfinite(), torch.nan)), features, samples.labels.cpu()
 
 
 def selection_score(scenario: ClassForget, seed: int, amended: nn.Module, context: Context) -> float:
