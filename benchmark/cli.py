@@ -193,8 +193,10 @@ def status(
     for name in chosen.scenarios:
         done = elsewhere = failed = left = 0
         for cell in (cell for cell in plan.cells if cell.scenario == name):
-            record = None if cell.hash in plan.cached else store.read(cell.file)
-            done += cell.hash in plan.cached
+            if cell.hash in plan.cached:
+                done += 1
+                continue
+            record = store.read(cell.file)
             failed += record is not None and record.status != "ok"
             elsewhere += record is not None and record.status == "ok"
             left += record is None

@@ -87,7 +87,7 @@ def rounded(logits: Tensor) -> Tensor:
 
 
 def outputs(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
-    """Rounded logits (N, C), features (N, D), labels (N,) on the CPU; infinite logits, which tell nothing, become NaN."""
+    """Rounded logits (N, C), features (N, D), labels (N,), on the CPU; infinite logits become NaN."""
     logits, features = logits_and_features(model, samples.inputs, len(samples))
     return rounded(logits.where(logits.isfinite(), torch.nan)), features, samples.labels.cpu()
 
