@@ -87,7 +87,8 @@ def _literal(node: ast.expr, where: str) -> Any:
 
 def _parameters(node: ast.FunctionDef, where: str) -> Iterator[Parameter]:
     if len(node.args.args) != 1 or node.args.posonlyargs or node.args.vararg or node.args.kwarg:
-        raise ValueError(f"{where}: takes the problem and, after a *, its hyper-parameters by name")
+        given = ast.unparse(node.args)
+        raise ValueError(f"{where}({given}): takes the problem and, after a *, its hyper-parameters by name")
     for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
         kind = ast.unparse(argument.annotation) if argument.annotation else "nothing"
         if kind not in TYPES or default is None:

@@ -8,21 +8,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
-
-from benchmark.discovery import METHODS, check_parameters
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
-from benchmark.running.plan import make_plan
-from benchmark.running.records import Cell, RecordStore
-from benchmark.suite import load_suite, select
 
 TESTS = Path(__file__).parent
 # tests/benchmark and tests/methods mirror the packages: below this folder their names would stand for the packages.
 sys.path[:] = [str(TESTS.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != TESTS)]
 
+from benchmark import environment  # noqa: E402
+from benchmark.discovery import METHODS, check_parameters  # noqa: E402
+from benchmark.running.artifacts import ArtifactStore  # noqa: E402
+from benchmark.running.context import Context  # noqa: E402
+from benchmark.running.plan import make_plan  # noqa: E402
+from benchmark.running.records import SCHEMA, Cell, Cost, Failure, Record, RecordStore, Value  # noqa: E402
+from benchmark.suite import load_suite, select  # noqa: E402
+
 MakeCell = Callable[..., Cell]
+MakeRecord = Callable[..., Record]
 
 
 @pytest.fixture(scope="session")
@@ -68,5 +71,42 @@ def make_cell(tmp_path: Path) -> MakeCell:
         chosen.update(check_parameters(METHODS.get(method), parameters, "test"))
         plan = make_plan(suite, [seed], "cpu", RecordStore(tmp_path / "no-results"))
         return next(cell for cell in plan.cells if cell.method == method)
+
+    return make
+
+
+@pytest.fixture
+def make_record(make_cell: MakeCell) -> MakeRecord:
+    """A record that nothing was run for: ``make_record(method, metrics, seed=..., status=..., field=...)``."""
+
+    def make(
+        method: str,
+        metrics: dict[str, float | None] | None = None,
+        *,
+        cell: Cell | None = None,
+        seed: int = 0,
+        scenario: str = "digits",
+        cost: tuple[float, float] = (1.0, 1.0),
+        **changes: Any,
+    ) -> Record:
+        cell = cell or make_cell(method, scenario, seed)
+        status = changes.get("status", "ok")
+        whole = Record(
+            schema=SCHEMA,
+            cell=cell,
+            hash=cell.hash,
+            status=status,
+            failure=None if status == "ok" else Failure("Error", f"it was {status}"),
+            metrics={name: Value(value, 100) for name, value in (metrics or {}).items()},
+            access=[{"retain": {"samples": 10, "labels": 5, "passes": 20}}],
+            cost=Cost(*cost, 1000, True, 2.0),
+            flags=[],
+            provenance="defaults",
+            data="sum",
+            arrays=None,
+            environment={"machine": environment.machine(), "device": "a processor"},
+            created="2025-01-01T00:00:00+00:00",
+        )
+        return msgspec.structs.replace(whole, **changes)
 
     return make

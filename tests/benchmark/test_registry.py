@@ -56,7 +56,7 @@ def test_a_miss_without_anything_near_lists_what_is_known() -> None:
     with pytest.raises(InputError, match=r"unknown data set 'zzz'; known: digits, four-gaussians, mnist-5k"):
         DATA.get("zzz")
     with pytest.raises(InputError, match="known: none"):
-        Registry[int]("number", lambda: []).get("one")
+        Registry[int]("number", list).get("one")
 
 
 @pytest.mark.parametrize("name", ["resnet-small", "timm:vit_tiny_patch16_224", "torchvision:resnet18"])

@@ -77,9 +77,7 @@ def edited(name: str, old: str, new: str) -> dict[str, str]:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_code_of_a_module_or_of_what_it_imports_counts(
-    digest_with: Callable[..., str], change: dict[str, str]
-) -> None:
+def test_code_of_a_module_or_of_what_it_imports_counts(digest_with: Callable[..., str], change: dict[str, str]) -> None:
     assert digest_with(change) != digest_with()
 
 

@@ -110,6 +110,25 @@ def test_the_limit_covers_all_fields_together() -> None:
         _ = guarded.batch(torch.arange(5, 10)).y
 
 
+def test_what_is_refused_is_not_counted() -> None:
+    guarded, ledger = view(limit=5)
+    with pytest.raises(AccessViolation):
+        _ = guarded.batch(torch.arange(6)).x
+    assert guarded.counts() == {"passes": 0}
+    _ = guarded.batch(torch.arange(10, 15)).x  # nor does it use the limit up
+    assert guarded.counts() == {"samples": 5, "passes": 5}
+    assert len(ledger.violations) == 1
+
+
+def test_a_closed_view_gives_nothing() -> None:
+    guarded, ledger = view()
+    batch = guarded.everything()
+    guarded.close()
+    with pytest.raises(AccessViolation, match="images of the retain view were asked for after the method's call"):
+        _ = batch.x
+    assert len(ledger.violations) == 1
+
+
 def indices(batches: list[Batch]) -> list[list[int]]:
     return [batch.index.tolist() for batch in batches]
 

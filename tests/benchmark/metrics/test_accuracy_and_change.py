@@ -97,5 +97,5 @@ def test_a_gap_is_in_points_and_best_at_zero() -> None:
     assert (gap.unit, gap.better) == ("points", "zero")
     assert metric("relearn.steps.gap").unit == "steps"
     assert metric("tow").better == "higher"
-    with pytest.raises(InputError, match="unknown metric 'mia.loss.auk'; did you mean .*mia.loss.auc"):
+    with pytest.raises(InputError, match=r"unknown metric 'mia.loss.auk'; did you mean .*mia.loss.auc"):
         metric("mia.loss.auk")

@@ -15,9 +15,9 @@ from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.packaged import load
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import state_hash
+from benchmark.running.cell import run_cell
 from benchmark.running.context import Context
 from benchmark.running.records import RecordStore
-from benchmark.running.cell import run_cell
 from benchmark.suite import load_suite
 from benchmark.tasks import TASKS, forgetting
 from benchmark.tasks.class_forget import KNOWN_AFTER_RETRAINING, KNOWN_BEFORE, ClassForget, derive, gates
@@ -48,9 +48,7 @@ def everything(problem: ForgetProblem, name: str) -> tuple[list[bytes], list[int
 @pytest.mark.parametrize(
     ("classes", "seed", "expected"), [(1, 0, (0,)), (1, 13, (3,)), (3, 2, (2, 3, 4)), (3, 9, (9, 0, 1))]
 )
-def test_the_seed_says_which_classes_go(
-    classes: int, seed: int, expected: tuple[int, ...], context: Context
-) -> None:
+def test_the_seed_says_which_classes_go(classes: int, seed: int, expected: tuple[int, ...], context: Context) -> None:
     settings = scenario(classes=classes)
     TASK.check(settings)
     assert settings.forgotten(seed) == expected
@@ -249,7 +247,9 @@ def test_what_is_kept_gives_the_same_metrics_again(make_cell: Any, context: Cont
     record, arrays = run_cell(cell, context, exclusive=False, provenance="")
     store = RecordStore(tmp_path)
     store.write(record, arrays)
-    kept = store.arrays(record)
+    written = store.read(cell.file)
+    assert written is not None
+    kept = store.arrays(written)
     again = forgetting.scores(
         *(torch.from_numpy(kept[name]).float() if "logits" in name else torch.from_numpy(kept[name]).long()
           for name in ("train.logits", "train.labels", "test.logits", "test.labels")),

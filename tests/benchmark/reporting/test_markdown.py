@@ -1,0 +1,176 @@
+"""Rendered reports: numbers as promised, foreign text as text, the same bytes twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from benchmark.errors import InputError
+from benchmark.reporting import cells
+from benchmark.reporting.board import MetricCell, build_board
+from benchmark.reporting.figures import decision_regions
+from benchmark.reporting.markdown import escape, leaderboard
+from benchmark.reporting.report import render
+from benchmark.running.records import Record, RecordStore
+from benchmark.suite import load_suite
+
+Make = Callable[..., Record]
+HOSTILE = "a|b<img src=x onerror=alert(1)>[c](javascript:d)`e`*f*\n# g"
+VALUES = {"accuracy.test.retain": 97.04, "accuracy.test.forget": 0.0, "mia.loss.auc": 50.0}
+
+
+def page(records: list[Record]) -> str:
+    return leaderboard({"smoke": build_board(records)}, {"smoke": load_suite("smoke")}, [])
+
+
+def recast(record: Record, **changes: str) -> Record:
+    return msgspec.structs.replace(record, cell=msgspec.structs.replace(record.cell, **changes))
+
+
+def test_escape() -> None:
+    assert escape("plain name") == "plain name"
+    assert escape("a|b_c*d") == "a\\|b\\_c\\*d"
+    assert escape("<b>\n`x`") == "&lt;b&gt; \\`x\\`"
+    assert escape("\\|") == "\\\\\\|"
+
+
+def assert_tame(text: str) -> None:
+    """Nothing of HOSTILE is markup: no tag, no link, no heading, no further column."""
+    assert "a\\|b" in text or "a|b" in text, "the hostile name is nowhere"
+    assert "<img" not in text
+    assert "](javascript" not in text
+    assert not re.search(r"^# g", text, re.MULTILINE)
+    tables = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in tables}) == 1
+
+
+def test_a_hostile_method_is_text(make_record: Make) -> None:
+    assert_tame(page([make_record("retrain", VALUES), recast(make_record("finetune", VALUES), method=HOSTILE)]))
+
+
+def test_a_hostile_reason_is_text(make_record: Make) -> None:
+    assert_tame(page([make_record("finetune", VALUES, flags=[HOSTILE])]))
+
+
+def test_a_hostile_device_is_text(make_record: Make) -> None:
+    assert_tame(page([make_record("finetune", VALUES, environment={"device": HOSTILE})]))
+
+
+def test_a_hostile_scenario_is_text(make_record: Make) -> None:
+    assert_tame(page([recast(make_record("finetune", VALUES), scenario=HOSTILE)]))
+
+
+def test_a_hostile_view_name_is_text(make_record: Make) -> None:
+    assert_tame(page([make_record("finetune", VALUES, access=[{HOSTILE: {"samples": 1, "passes": 1}}])]))
+
+
+def test_the_page_has_a_row_a_method(make_record: Make) -> None:
+    records = [make_record(m, VALUES, seed=s) for m in ("svd-forgetting", "retrain", "logit-mask") for s in (0, 1)]
+    records.append(make_record("finetune", {}, status="timeout"))
+    text = page(records)
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[2:]] == [
+        "| retrain *(reference)*", "| **svd-forgetting**", "| finetune", "| logit-mask *(cheat)*",
+    ]  # fmt: skip
+    assert "SUITE=smoke SCENARIOS=digits SEEDS=2" in text
+    assert "97.0" in rows[2]
+    assert rows[4].endswith("| timeout |")
+    assert "- finetune: seed 0: timeout: it was timeout" in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+
+
+def metric_cell(mean: float | None, low: float | None = None, high: float | None = None, unit: str = "%") -> MetricCell:
+    return MetricCell(mean, low, high, 3, unit, "higher")
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (None, "-"),
+        (metric_cell(None), "-"),
+        (metric_cell(97.04), "97.0"),
+        (metric_cell(100.0, 100.0, 100.0), "100.0"),
+        (metric_cell(50.0, 47.75, 52.25), "50.0 ± 2.2"),
+        (metric_cell(0.98765, unit=""), "0.988"),
+        (metric_cell(-0.04), "0.0"),
+        (metric_cell(-0.0004, unit=""), "0.000"),
+        (metric_cell(-1.26), "-1.3"),
+    ],
+)
+def test_numbers(cell: MetricCell | None, text: str) -> None:
+    assert cells.interval(cell) == text
+
+
+def test_headings_and_costs(make_record: Make) -> None:
+    assert cells.heading("accuracy.test.retain") == "test retain (%) ↑"
+    assert cells.heading("tow") == "ToW ↑"
+    assert cells.heading("mia.loss.auc.gap") == "MIA AUC gap (points) →0"
+    assert [cells.seconds(v) for v in (None, 0.123, 12.34)] == ["-", "0.12", "12"]
+    records = [make_record("retrain", VALUES, cost=(1.0, 20.0)), make_record("finetune", VALUES, cost=(1.0, 1.0))]
+    row = next(r for r in build_board(records) if r.method == "finetune")
+    assert cells.ratio(row) == "0.050"
+    shared = msgspec.structs.replace(row, cost=msgspec.structs.replace(row.cost, exclusive=False))
+    assert cells.ratio(shared) == "(0.050)"
+    assert cells.reads(row) == "retain 10 +y"
+    assert cells.reads(msgspec.structs.replace(row, access={})) == "none"
+    assert cells.note(msgspec.structs.replace(row, status="unreliable", code="moved")) == "unreliable, code moved"
+
+
+def quadrants(size: int = 20) -> np.ndarray:
+    axis = np.linspace(-3, 3, size)
+    x, y = np.meshgrid(axis, axis)
+    return np.select([(x > 0) & (y > 0), (x <= 0) & (y > 0), (x <= 0) & (y <= 0)], [0, 1, 2], 3).astype(np.uint8)
+
+
+def test_a_figure_is_a_png_and_the_same_twice(tmp_path: Path) -> None:
+    paths = [tmp_path / "new" / name for name in ("one.png", "two.png")]
+    for path in paths:
+        decision_regions({"original": quadrants(), "retrain": quadrants()}, 1, path)
+    content = paths[0].read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(content) > 5_000
+    assert content == paths[1].read_bytes()
+    single = tmp_path / "single.png"
+    decision_regions({"original": quadrants()}, 1, single)
+    assert single.read_bytes() != content
+
+
+@pytest.fixture
+def drawn(make_record: Make, tmp_path: Path) -> RecordStore:
+    """Results of the toy with regions beside them."""
+    store = RecordStore(tmp_path / "results")
+    arrays = {"regions": quadrants(), "forgotten": np.array([0], dtype=np.int16)}
+    for method in ("original", "retrain", "finetune"):
+        store.write(make_record(method, VALUES, scenario="four-gaussians"), arrays)
+    return store
+
+
+def test_reports_are_rendered_from_files_and_the_same_twice(drawn: RecordStore, tmp_path: Path) -> None:
+    contents = []
+    for name in ("one", "two"):
+        written = render(drawn.root, tmp_path / name)
+        assert [p.relative_to(tmp_path / name).as_posix() for p in written] == [
+            "leaderboard.md", "figures/smoke-four-gaussians-regions.png",
+        ]  # fmt: skip
+        contents.append([p.read_bytes() for p in written])
+    assert contents[0] == contents[1]
+    assert b"](figures/smoke-four-gaussians-regions.png)" in contents[0][0]
+
+
+def test_damaged_arrays_cost_a_figure_and_not_the_report(drawn: RecordStore, tmp_path: Path) -> None:
+    """For instance the pointer that Git LFS leaves in the place of a file."""
+    for path in drawn.root.rglob("*.npz"):
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert (tmp_path / "reports" / "leaderboard.md") in render(drawn.root, tmp_path / "reports")
+
+
+def test_no_records_no_report(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there are no records in"):
+        render(tmp_path / "results", tmp_path / "reports")
+    assert list(tmp_path.iterdir()) == []
