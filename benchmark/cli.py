@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="amendbench",
-    help="How well can a trained vision model be amended? Bias corrected, classes and samples forgotten.",
+    help="How well can a trained vision model be amended? Methods under one protocol, with a leaderboard.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -54,7 +54,7 @@ def _console() -> Console:
     """Standard output; as wide as the board where it is not a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=230)
 
 
 def _names(text: str | None) -> list[str] | None:

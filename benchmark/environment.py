@@ -49,12 +49,17 @@ def processor() -> str:
 
 @cache
 def commit() -> str:
-    """The checkout's git commit, with ``+`` where files differ from it; empty outside a checkout."""
-    here = Path(__file__).parent
+    """The checkout's git commit, with ``+`` where its source differs from it; empty outside a checkout."""
+    head = _git("rev-parse", "--short=12", "HEAD")
+    source = ("benchmark", "methods", "baselines", "pyproject.toml", "constraints.txt")
+    return f"{head}+" if head and _git("status", "--porcelain", "--", *source) else head
+
+
+def _git(*arguments: str) -> str:
     try:
         told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=False,
+            ["git", *arguments],
+            cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=10, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""

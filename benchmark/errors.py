@@ -25,6 +25,7 @@ class WorkersLost(Exception):  # noqa: N818 - it names what happened
 def unknown(kind: str, value: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not known, with its near misses."""
     names = sorted(known)
-    near = difflib.get_close_matches(value, names, n=3, cutoff=0.5)
+    begin = [name for name in names if value and name.startswith(value)]
+    near = begin[:3] or difflib.get_close_matches(value, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
     return InputError(f"unknown {kind} {value!r}; {hint}")

@@ -80,6 +80,8 @@ def load_suite(name: str) -> Suite:
         raise unknown("suite", name, suite_names())
     file = convert(read_toml(path), SuiteFile, path.name)
     _check_file(file, path.name)
+    if path.parent.resolve() != FOLDER.resolve() and file.name in suite_names():
+        raise InputError(f"{path.name}: name: {file.name!r} is a suite that comes with the package; choose another")
     for scenario in file.hyperparameters:
         if scenario not in file.scenarios:
             raise InputError(f"{path.name}: hyperparameters: {unknown('scenario', scenario, file.scenarios)}")

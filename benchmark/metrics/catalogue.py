@@ -71,7 +71,7 @@ _ALL = [
         "higher",
         "tug-of-war: product of one minus each absolute gap to retraining in retain-set, forget-set and test accuracy",
     ),
-    Metric("change.parameters", "Δ params", "%", "reference", "relative L2 change of all parameters and buffers"),
+    Metric("change.parameters", "Δ params", "%", "reference", "relative L2 change of all parameters"),
     Metric("change.features", "Δ features", "%", "reference", "relative L2 change of test-set features"),
 ]
 METRICS = {metric.name: metric for metric in _ALL}

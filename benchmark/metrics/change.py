@@ -15,11 +15,14 @@ def relative_distance(new: Tensor, old: Tensor) -> float:
 
 
 def parameter_change(model: nn.Module, original: nn.Module) -> Measured:
-    """Relative L2 change in percent of all floating-point state (buffers included); None if shapes differ."""
-    new, old = ({name: t for name, t in m.state_dict().items() if t.is_floating_point()} for m in (model, original))
+    """Relative L2 change in percent of all parameters together; None if their names or shapes differ.
+
+    Buffers are left out: running variances are of another scale than weights. What changes them changes the features.
+    """
+    new, old = (dict(m.named_parameters()) for m in (model, original))
     if {k: t.shape for k, t in new.items()} != {k: t.shape for k, t in old.items()}:
         return Measured(None, 0)
-    vectors = [torch.cat([state[name].flatten().cpu() for name in old]) for state in (new, old)]
+    vectors = [torch.cat([state[name].detach().flatten().cpu() for name in old]) for state in (new, old)]
     return Measured(relative_distance(*vectors), len(vectors[1]))
 
 

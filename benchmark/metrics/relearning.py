@@ -13,7 +13,7 @@ from benchmark.metrics.accuracy import accuracy
 
 LR = 0.01
 PER_CLASS = 10
-MAX_STEPS = 100
+MAX_STEPS = 200
 
 
 def relearn_steps(

@@ -17,7 +17,7 @@ from benchmark.stats import t_interval
 from benchmark.suite import Suite, methods_of
 from benchmark.tasks import TASKS, Task
 
-RowStatus = Literal["ok", "unreliable", "outdated", "failed", "timeout", "out-of-memory", "disqualified"]
+RowStatus = Literal["ok", "partial", "unreliable", "outdated", "failed", "timeout", "out-of-memory", "disqualified"]
 KIND_ORDER = {"reference": 0, "paper": 1, "baseline": 1, "cheat": 2}
 
 
@@ -94,10 +94,11 @@ def _block(task: Task, records: list[Record], suite: Suite | None) -> list[Row]:
     rows = [_row(task, group, references, reasons, suite) for _, group in sorted(by_method.items())]
     position = {name: i for i, name in enumerate(methods_of(task.name))}
 
-    def order(row: Row) -> tuple[int, float, int]:
-        kind = KIND_ORDER.get(row.kind, 1)
+    def order(row: Row) -> tuple[float, float, int]:
+        kind: float = KIND_ORDER.get(row.kind, 1)
         ranked = row.metrics.get(task.rank_by)
-        score = ranked.mean if kind == 1 and ranked and ranked.mean is not None else 2.0 * (kind != 1) - 1.0
+        kind += 0.5 if kind == 1 and row.status == "partial" else 0
+        score = ranked.mean if 1 <= kind < 2 and ranked and ranked.mean is not None else -1.0
         better = metric(task.rank_by).better
         return kind, -score if better == "higher" else score, position.get(row.method, len(position))
 
@@ -146,6 +147,10 @@ def _row(
     unpaired = sorted({record.cell.seed for record in good if _pair(record.cell) not in references})
     alone = [f"seed {seed}: there is no retrained model to compare with" for seed in unpaired]
     status, reasons = _status(records, [*alone, *block_reasons], suite)
+    seeds = {pair[1] for pair in references}
+    if status == "ok" and len(clusters) < len(seeds):
+        status = "partial"
+        reasons.append(f"{len(clusters)} of {len(seeds)} seeds: not ranked with the others")
     return Row(
         task=task.name,
         scenario=first.scenario,
@@ -184,11 +189,15 @@ def _status(records: list[Record], block_reasons: list[str], suite: Suite | None
     status: RowStatus = "ok"
     for record in records:
         if record.failure is not None:
-            reasons.append(
-                f"seed {record.cell.seed}: {record.status}: {record.failure.message or record.failure.error}"
-            )
+            why = f"{record.failure.error}: {record.failure.message}"
+            reasons.append(f"seed {record.cell.seed}: {record.status}: {why}")
             status = record.status
         reasons += [f"seed {record.cell.seed}: {flag}" for flag in record.flags]
+    gone = records[0].cell.method not in METHODS
+    if gone:
+        reasons.append("this method is no longer there; delete its folder below the results, if it is not to come back")
+    if gone and status == "ok":
+        status = "outdated"
     if status == "ok" and any(_outdated(record.cell) for record in records):
         status = "outdated"
         reasons.append("the declared version of the task or the method is a newer one")
@@ -200,8 +209,6 @@ def _status(records: list[Record], block_reasons: list[str], suite: Suite | None
 
 
 def _outdated(cell: Cell) -> bool:
-    if cell.method not in METHODS:
-        return True
     return cell.versions != {"task": TASKS.get(cell.task).version, "method": METHODS.get(cell.method).version}
 
 

@@ -19,7 +19,9 @@ def interval(cell: MetricCell | None) -> str:
     text = number(cell.mean, cell.unit)
     if cell.low is None or cell.high is None or cell.high == cell.low:
         return text
-    return f"{text} ± {number((cell.high - cell.low) / 2, cell.unit)}"
+    half = (cell.high - cell.low) / 2
+    least = 0.001 if cell.unit == "" else 0.1
+    return f"{text} ± {number(half, cell.unit) if half >= least else f'<{least}'}"
 
 
 def heading(name: str) -> str:

@@ -14,14 +14,14 @@ from benchmark.reporting.board import Row
 from benchmark.tasks import TASKS
 
 #: Width in characters from which on a terminal shows all of the headline columns.
-WIDE = 150
+WIDE = 220
 
 
 def print_board(rows: list[Row], console: Console) -> None:
     """One table a scenario; references above, cheats below, the rest ranked. Narrow terminals get fewer columns."""
     for (task, scenario), group in groupby(rows, key=lambda row: (row.task, row.scenario)):
         block = list(group)
-        console.print(_table(task, scenario, block, 99 if console.width >= WIDE else 4))
+        console.print(_table(task, scenario, block, 99 if console.width >= WIDE else 6 if console.width >= 130 else 2))
         for row in block:
             for reason in row.reasons[:3]:
                 console.print(f"  [yellow]{escape(row.method)}[/]: {escape(reason)}")

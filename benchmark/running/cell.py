@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -101,7 +102,9 @@ def amend_for_selection(
 
 def _failure(error: Exception) -> tuple[Status, Failure]:
     tail = "".join(traceback.format_exception(error)[-6:])[-4000:]
-    failure = Failure(type(error).__name__, str(error)[:1000], tail)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    failure = Failure(type(error).__name__, str(error)[:1000] + where, tail)
     if isinstance(error, AccessViolation):
         return "disqualified", failure
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):

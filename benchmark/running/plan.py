@@ -23,13 +23,17 @@ UNKNOWN_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Plan:
-    """``cells`` in the order in which they run; ``cached`` are done already; ``seconds`` estimates by cell."""
+    """``cells`` in the order in which they run; ``cached`` are done already; ``seconds`` estimates by cell.
+
+    ``elsewhere`` counts results that are there but are not this machine's, or not of this code.
+    """
 
     cells: list[Cell]
     cached: dict[str, Record]
     seconds: dict[str, float]
     bases: dict[str, str]
     provenance: dict[str, str]
+    elsewhere: int = 0
 
     @property
     def todo(self) -> list[Cell]:
@@ -60,12 +64,15 @@ def make_plan(suite: Suite, seeds: Iterable[int], device: str, store: RecordStor
     history = _history(store, suite.name)
     cached = {}
     seconds = {}
+    elsewhere = 0
     for cell in cells:
         record = None if fresh else store.read(cell.file)
         if record is not None and is_current(record, cell):
             cached[cell.hash] = record
+        elif record is not None and record.status == "ok":
+            elsewhere += 1
         seconds[cell.hash] = history.get((cell.scenario, cell.method), UNKNOWN_SECONDS)
-    return Plan(cells, cached, seconds, bases, provenance)
+    return Plan(cells, cached, seconds, bases, provenance, elsewhere)
 
 
 def is_current(record: Record, cell: Cell) -> bool:

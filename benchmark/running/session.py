@@ -44,17 +44,21 @@ def describe(plan: Plan, jobs: int, device: str, console: Console) -> None:
         left = sum(f"{cell.task} / {cell.scenario}" == block for cell in todo)
         console.print(f"  {escape(block)}: {total} cells, {total - left} cached, {left} to run")
     if todo:
-        minutes = plan.estimate(jobs) / 60
+        seconds = plan.estimate(jobs)
+        time = f"{seconds / 60:.0f} min" if seconds > 120 else f"{seconds:.0f} s"
         console.print(
-            f"[bold]{len(todo)} of {len(plan.cells)} cells to run[/] on {device}, {jobs} at a time; "
-            f"about {minutes:.0f} min" + (" (cells of unknown cost are taken as 5 s)" if minutes else "")
+            f"[bold]{len(todo)} of {len(plan.cells)} cells to run[/] on {device}, {jobs} at a time; about {time}"
         )
+        if plan.elsewhere:
+            console.print(
+                f"{plan.elsewhere} of them have results of another machine or of other code, which are replaced"
+            )
     else:
         console.print(f"[bold]all {len(plan.cells)} cells are cached; nothing to run[/]")
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
+def terminated_like_interrupted() -> Iterator[None]:
     """SIGTERM ends a run as Ctrl-C does."""
 
     def stop(signum: int, frame: object) -> None:
@@ -84,11 +88,13 @@ def execute(plan: Plan, setting: pool.Setting, jobs: int, console: Console) -> l
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with _terminated_like_interrupted(), Progress(*columns, console=console, transient=True) as progress:
+    room = max(12, min(48, console.width - 60))
+    with terminated_like_interrupted(), Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("starting", total=sum(plan.seconds[c.hash] for c in todo), done=0, cells=len(todo))
 
         def starts(cell: Cell) -> None:
-            progress.update(bar, description=escape(f"{cell.scenario} {cell.method} seed {cell.seed}")[:48].ljust(48))
+            name = f"{cell.scenario} {cell.method} seed {cell.seed}"
+            progress.update(bar, description=escape(name)[-room:].ljust(room))
 
         ended = pool.run(todo, plan.bases, plan.provenance, setting, jobs, starts)
         for done, record in enumerate(ended, start=1):
@@ -96,5 +102,7 @@ def execute(plan: Plan, setting: pool.Setting, jobs: int, console: Console) -> l
             progress.update(bar, advance=plan.seconds[record.hash], done=done)
             if record.failure is not None:
                 what = f"{record.cell.scenario} {record.cell.method} seed {record.cell.seed}: {record.status}"
-                progress.console.print(f"[red]{escape(what)}[/]: {escape(record.failure.message[:200])}")
+                progress.console.print(
+                    f"[red]{escape(what)}[/]: {escape(f'{record.failure.error}: {record.failure.message[:200]}')}"
+                )
     return list(records.values())

@@ -43,7 +43,7 @@ def test_the_best_of_equal_trials_is_the_first() -> None:
 
 def test_a_choice_is_written_into_the_suite_with_its_provenance(tmp_path: Path) -> None:
     path = tmp_path / "smoke.toml"
-    text = (FOLDER / "smoke.toml").read_text()
+    text = (FOLDER / "smoke.toml").read_text().replace('name = "smoke"', 'name = "mine"')
     path.write_text(text)
     _keep(study([0.5, 0.9, 0.25]), tmp_path / "results", path)
     suite = load_suite(str(path))
@@ -79,5 +79,5 @@ def test_a_space_for_an_unknown_hyper_parameter_is_bad_input(tmp_path: Path, mon
     with pytest.raises(InputError, match=r"spaces.toml: finetune: unknown hyper-parameter 'learning'"):
         spaces()
     (tmp_path / "spaces.toml").write_text("[finetune]\nlr = { lo = 0.1, high = 1.0 }\n")
-    with pytest.raises(InputError, match="unknown key 'lo'; did you mean low"):
+    with pytest.raises(InputError, match="unknown key 'lo'; did you mean log or low"):
         spaces()

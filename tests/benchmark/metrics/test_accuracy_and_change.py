@@ -58,14 +58,18 @@ def test_nothing_has_changed_in_a_copy_and_everything_in_a_double() -> None:
     doubled.load_state_dict({name: 2 * t if t.is_floating_point() else t for name, t in original.state_dict().items()})
     found = parameter_change(doubled, original)
     assert found.value == pytest.approx(100.0)
-    assert found.n == sum(t.numel() for t in original.state_dict().values() if t.is_floating_point())
+    assert found.n == sum(t.numel() for t in original.parameters())
 
 
-def test_buffers_count_as_a_change() -> None:
+def test_only_parameters_count_as_a_change_of_parameters() -> None:
     original, drifted = network(), network()
     drifted[1].running_mean += 1.0  # type: ignore[index, operator]
+    assert parameter_change(drifted, original).value == 0.0
+    with torch.no_grad():
+        drifted[1].bias += 1.0  # type: ignore[index, operator]
+    norm = math.sqrt(sum(float((t.detach() ** 2).sum()) for t in original.parameters()))
     assert parameter_change(drifted, original).value == pytest.approx(
-        100 * 2 / math.sqrt(sum(float((t**2).sum()) for t in original.state_dict().values() if t.is_floating_point()))
+        100 * math.sqrt(drifted[1].bias.numel()) / norm  # type: ignore[index, union-attr]
     )
 
 

@@ -122,7 +122,7 @@ def test_a_failure_is_a_row_that_says_why(make_record: Make, status: str) -> Non
     records = [*block(make_record), make_record("finetune", GOOD), make_record("finetune", {}, seed=1, status=status)]
     row = by_method(records)["finetune"]
     assert row.status == status
-    assert row.reasons == [f"seed 1: {status}: it was {status}"]
+    assert row.reasons == [f"seed 1: {status}: Error: it was {status}"]
     assert (row.n, row.cells) == (1, 2)  # the good cell's number is still there, and the count tells
 
 

@@ -80,7 +80,7 @@ def test_the_page_has_a_row_a_method(make_record: Make) -> None:
     assert "SUITE=smoke SCENARIOS=digits SEEDS=2" in text
     assert "97.0" in rows[2]
     assert rows[4].endswith("| timeout |")
-    assert "- finetune: seed 0: timeout: it was timeout" in text
+    assert "- finetune: seed 0: timeout: Error: it was timeout" in text
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
 

@@ -223,7 +223,8 @@ def test_errors_are_typed_rows(run: Callable[..., Record], error: Exception, sta
     record = run(raising(error))
     assert record.status == status
     assert record.failure is not None
-    assert (record.failure.error, record.failure.message) == (type(error).__name__, str(error))
+    assert record.failure.error == type(error).__name__
+    assert record.failure.message.startswith(f"{error} (test_cell.py:")
     assert "deep_inside" in record.failure.traceback
     assert record.failure.traceback.rstrip().endswith(str(error))
     assert record.metrics == {}
@@ -232,7 +233,7 @@ def test_errors_are_typed_rows(run: Callable[..., Record], error: Exception, sta
 def test_a_long_message_is_cut(run: Callable[..., Record]) -> None:
     record = run(raising(ValueError("x" * 10_000)))
     assert record.failure is not None
-    assert len(record.failure.message) == 1000
+    assert record.failure.message.count("x") == 1000
     assert len(record.failure.traceback) <= 4000
 
 
