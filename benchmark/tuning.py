@@ -62,7 +62,12 @@ class Study(msgspec.Struct, frozen=True):
     @property
     def best(self) -> Trial:
         """The highest score; of equal ones the first tried."""
-        return max(self.trials, key=lambda trial: trial.score)
+        return best_of(self.trials)
+
+
+def best_of(trials: list[Trial]) -> Trial:
+    """The highest score; of equal ones the first tried."""
+    return max(trials, key=lambda trial: trial.score)
 
 
 def spaces() -> dict[str, dict[str, Range]]:
@@ -167,7 +172,7 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
         if len(tried) < suite.tuning.configurations:
             study.optimize(objective, n_trials=1)
     trials = list(tried.values())
-    best = max(trials, key=lambda trial: trial.score)
+    best = best_of(trials)
     return Study(
         suite=suite.name,
         task=scenario.task,
