@@ -17,12 +17,13 @@ from benchmark.seeding import derive, generator
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from benchmark.data.views import View
 
 Kind = Literal["paper", "baseline", "reference", "cheat"]
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound="nn.Module")
 
 
 class Measured(NamedTuple):
@@ -33,10 +34,10 @@ class Measured(NamedTuple):
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a classifier is trained from scratch: SGD with Nesterov momentum; lr is the schedule's peak.
+    """How a classifier is trained from scratch: SGD with Nesterov momentum, or Adam; lr is the schedule's peak.
 
     The schedule ``one-cycle`` (Smith, 2018) moves the momentum, too: from 0.95 to 0.85 while the rate rises and back;
-    ``momentum`` is that of the schedule ``constant``.
+    ``momentum`` is that of SGD with the schedule ``constant``.
     """
 
     epochs: int
@@ -45,6 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    optimiser: Literal["sgd", "adam"] = "sgd"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr"):
@@ -54,6 +56,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"momentum {self.momentum} must be in [0, 1), weight_decay {self.weight_decay} at least 0")
         if self.schedule == "one-cycle" and self.momentum != 0.9:
             raise ValueError("momentum cannot be chosen with schedule one-cycle, which moves it from 0.95 to 0.85")
+        if self.optimiser == "adam" and self.momentum != 0.9:
+            raise ValueError("momentum cannot be chosen with optimiser adam")
 
 
 #: What can be read of a sample: images, labels, attributes, masks.
@@ -66,24 +70,34 @@ class Access:
 
     ``Access(retain="xy", forget="x", max_samples={"retain": 1000})`` reads images and labels of the retain view,
     at most 1,000 distinct samples of it, and images only of the forget view; no other view may be touched.
+    With ``few_labels`` the views whose labels are declared hold only those samples that are labelled: the scenario
+    says what share that is.
     """
 
     views: Mapping[str, str]
     max_samples: Mapping[str, int]
+    few_labels: bool
 
-    def __init__(self, *, max_samples: Mapping[str, int] | None = None, **views: str) -> None:
+    def __init__(self, *, max_samples: Mapping[str, int] | None = None, few_labels: bool = False, **views: str) -> None:
         for name, fields in views.items():
             if not fields or set(fields) - set(FIELDS):
                 raise ValueError(f"access to {name}: {fields!r} is not made of {''.join(FIELDS)}")
         object.__setattr__(self, "views", dict(views))
         object.__setattr__(self, "max_samples", dict(max_samples or {}))
+        object.__setattr__(self, "few_labels", few_labels)
+
+    @property
+    def label_free(self) -> bool:
+        """Whether no label of any view is read."""
+        return not any("y" in fields for fields in self.views.values())
 
     def __str__(self) -> str:
         parts = []
         for name, fields in self.views.items():
             limit = self.max_samples.get(name)
             what = " + ".join(FIELDS[f] for f in fields)
-            parts.append(f"{name}: {what}" + (f" (at most {limit:,})" if limit else ""))
+            few = " (labelled samples only)" if self.few_labels and "y" in fields else ""
+            parts.append(f"{name}: {what}{few}" + (f" (at most {limit:,})" if limit else ""))
         return "; ".join(parts) or "the model only"
 
 
@@ -120,6 +134,7 @@ class MethodInfo:
     module: str
     function: str
     summary: str
+    shares: str = ""
 
     def defaults(self) -> dict[str, Any]:
         return {p.name: p.default for p in self.parameters}
@@ -139,12 +154,14 @@ def method(
     access: Access,
     kind: Kind | None = None,
     version: int = 1,
+    shares: str = "",
 ) -> Callable[[F], F]:
     """Declare a function as a method.
 
     The arguments must be literals: they are read from the source without importing it (``benchmark.discovery``).
     ``kind`` defaults to ``paper`` in ``methods/`` and to ``baseline`` in ``baselines/``. ``version`` goes up when a
-    change alters the method's results.
+    change alters the method's results. Methods that name the same ``shares`` have a stage in common
+    (``ForgetProblem.stage``): on one base model they run one after the other, so that it is computed once.
     """
 
     def declare(function: F) -> F:
@@ -171,25 +188,45 @@ class Ledger:
         return AccessViolation(message)
 
 
+class Stages(Protocol):
+    """Where stages are kept: the harness's side of ``ForgetProblem.stage``."""
+
+    def get(
+        self, name: str, build: Callable[[], dict[str, Tensor]], depends: Mapping[str, object]
+    ) -> dict[str, Tensor]: ...
+
+
 @dataclass
 class ForgetProblem:
     """What a forgetting method receives: no test data, views that enforce its access, its own copy of the model.
 
     ``model`` is in evaluation mode; ``retain`` and ``forget`` are the training samples that stay and that must go;
-    ``selection`` is a held-out labelled split that no base model trained on. ``forget_classes`` is empty where the
-    forget set is not made of whole classes. ``fresh_model()`` gives a newly initialised network of the same shape.
+    ``selection`` is a held-out labelled split that no base model trained on (it may be empty); ``labelled`` is that
+    share of the retain set of which labels are known where few are. ``forget_classes`` is empty where the forget set
+    is not made of whole classes. ``fresh_model()`` gives a newly initialised network of the same shape.
     """
 
     model: nn.Module
     retain: View
     forget: View
     selection: View
+    labelled: View
     forget_classes: tuple[int, ...]
     num_classes: int
     recipe: Recipe
     device: torch.device
     seed: int
     build_model: Callable[[], nn.Module]
+    stages: Stages | None = None
+
+    def stage(self, name: str, build: Callable[[], dict[str, Tensor]], **depends: object) -> dict[str, Tensor]:
+        """The tensors that ``build()`` computes, kept and shared by methods of one file; on the caller's device.
+
+        ``depends`` are all the hyper-parameters that ``build`` depends on; what else it depends on (the model, the
+        data, the source) is known. Whoever takes a stage from the cache is billed for it all the same: its seconds
+        and what it read count as if it had been computed anew. Draw random numbers from ``generator`` alone.
+        """
+        return build() if self.stages is None else self.stages.get(name, build, depends)
 
     def generator(self, role: str) -> torch.Generator:
         """A CPU generator for one role of the method; the same for every method on the same problem."""
@@ -197,8 +234,12 @@ class ForgetProblem:
 
     def fresh_model(self, role: str = "fresh") -> nn.Module:
         """A newly initialised network of the base model's shape, in training mode, on the device."""
+        return self.initialised(role, self.build_model).train()
+
+    def initialised(self, role: str, build: Callable[[], M]) -> M:
+        """The module that ``build()`` makes, its parameters drawn from a seed of ``role``; on the device."""
         import torch
 
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(derive(self.seed, "method", role))
-            return self.build_model().to(self.device).train()
+            return build().to(self.device)

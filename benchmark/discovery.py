@@ -68,6 +68,7 @@ def _info(node: ast.FunctionDef, call: ast.Call, module: str, kind: Kind) -> Met
         paper=arguments["paper"],
         access=arguments["access"],
         version=arguments.get("version", 1),
+        shares=arguments.get("shares", ""),
         parameters=tuple(_parameters(node, where)),
         module=module,
         function=node.name,

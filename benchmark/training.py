@@ -31,6 +31,19 @@ def sgd(
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
 
+def adam(model: nn.Module | Iterable[nn.Parameter], lr: float, *, weight_decay: float = 0.0) -> torch.optim.Adam:
+    """Adam with its usual moments (0.9, 0.999) and L2 regularisation, in one fused kernel."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else model
+    return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+def optimiser_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimiser that a recipe names."""
+    if recipe.optimiser == "adam":
+        return adam(model, recipe.lr, weight_decay=recipe.weight_decay)
+    return sgd(model, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
 def optimise(
     steps: Iterable[T],
     loss: Step[T],
@@ -86,14 +99,13 @@ def cross_entropy(model: nn.Module) -> Step[Batch]:
 
 def train_classifier(model: nn.Module, view: View, recipe: Recipe, generator: torch.Generator) -> None:
     """Train ``model`` on ``view`` in place by ``recipe``; leaves it in evaluation mode."""
-    optimiser = sgd(model, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    optimiser = optimiser_of(model, recipe)
     steps = list(range(0, len(view), recipe.batch_size))
     per_epoch = len(steps) - (len(view) > recipe.batch_size and (len(view) - steps[-1]) * 2 < recipe.batch_size)
     schedule = None
     if recipe.schedule == "one-cycle":
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, recipe.lr, total_steps=recipe.epochs * per_epoch + 1, pct_start=0.2
-        )
+        total_steps = recipe.epochs * per_epoch + 1
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=total_steps, pct_start=0.2)
     model.train()
     batches = epochs(view, recipe.batch_size, recipe.epochs, generator)
     optimise(batches, cross_entropy(model), optimiser, schedule=schedule)

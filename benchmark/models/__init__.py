@@ -11,7 +11,7 @@ LIBRARIES = ("timm", "torchvision")
 
 
 def _own() -> Iterator[tuple[str, str]]:
-    for name in ("vgg-small", "resnet-small", "mlp-toy"):
+    for name in ("vgg-small", "resnet-small", "mlp-toy", "laf-cnn", "laf-resnet18"):
         yield name, name.replace("-", "_")
 
 

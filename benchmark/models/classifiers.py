@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from benchmark import compat
 from benchmark.errors import InputError
 from benchmark.models import MODELS, check_model
+from benchmark.models.surgery import SplitClassifier
 
 Shape = tuple[int, ...]
 
@@ -64,6 +65,33 @@ def mlp_toy(num_classes: int, shape: Shape) -> nn.Module:
         layers += [nn.Linear(width, 5), nn.BatchNorm1d(5), nn.ReLU()]
         width = 5
     return nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+
+#: Width of the representation in the label-agnostic forgetting paper's networks.
+REPRESENTATION = 256
+
+
+def laf_cnn(num_classes: int, shape: Shape) -> nn.Module:
+    """The label-agnostic forgetting paper's CNN (arXiv:2404.00506): 5x5 convolutions, representation of 256, head.
+
+    Pooling comes before ReLU here: the two commute, and on a quarter of the entries ReLU costs a quarter. Neither the
+    representation nor what lies between the head's two linear layers has an activation.
+    """
+    channels, height, width = shape
+    layers = [nn.Conv2d(channels, 16, 5, padding=2), nn.MaxPool2d(2), nn.ReLU()]
+    layers += [nn.Conv2d(16, 32, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()]
+    extractor = nn.Sequential(*layers, nn.Linear(32 * (height // 4) * (width // 4), REPRESENTATION))
+    return SplitClassifier(extractor, nn.Sequential(nn.Linear(REPRESENTATION, 128), nn.Linear(128, num_classes)))
+
+
+def laf_resnet18(num_classes: int, shape: Shape) -> nn.Module:
+    """The same paper's ResNet-18: torchvision's, untrained, on images enlarged to 224 x 224, 512 to 256, a head."""
+    backbone = compat.torchvision().models.resnet18(weights=None)
+    if shape[0] != 3:
+        backbone.conv1 = nn.Conv2d(shape[0], 64, 7, 2, 3, bias=False)
+    backbone.fc = nn.Linear(backbone.fc.in_features, REPRESENTATION)
+    enlarge = nn.Upsample(size=(224, 224), mode="bilinear", align_corners=False)
+    return SplitClassifier(nn.Sequential(enlarge, backbone), nn.Linear(REPRESENTATION, num_classes))
 
 
 def build_classifier(name: str, num_classes: int, shape: Shape) -> nn.Module:

@@ -10,12 +10,41 @@ import torch
 from torch import Tensor, nn
 
 
-def head(model: nn.Module) -> nn.Linear:
-    """The classifier's last linear layer; raises ValueError where there is none."""
+class SplitClassifier(nn.Module):
+    """c(e(x)): a network that names its representation extractor e and its head c; e gives (B, D)."""
+
+    def __init__(self, extractor: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.extractor(x))
+        return out
+
+
+def head(model: nn.Module) -> nn.Module:
+    """The classifier's head: what a SplitClassifier, wrapped or not, calls so; else the last linear layer.
+
+    Raises ValueError where there is neither.
+    """
+    for module in model.modules():
+        if isinstance(module, SplitClassifier):
+            return module.head
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError(f"{type(model).__name__} has no linear layer to be its head")
     return linear[-1]
+
+
+def representation(model: nn.Module, x: Tensor) -> Tensor:
+    """e(x), (B, D): what enters the head, with gradients; of a SplitClassifier the head itself is not run."""
+    if isinstance(model, SplitClassifier):
+        features: Tensor = model.extractor(x)
+        return features
+    with captured_inputs(head(model)) as seen:
+        model(x)
+    return seen.pop().flatten(1)
 
 
 def weight_layers(model: nn.Module) -> list[nn.Module]:
@@ -48,12 +77,17 @@ def logits_and_features(
 
 
 def underlying(model: nn.Module, reference: nn.Module) -> nn.Module:
-    """The part of ``model`` that has the reference's parameters, without wrappers around it; else ``model``."""
+    """The one part of ``model`` that has the reference's parameters, without wrappers around it; else ``model``.
+
+    An ensemble has several such parts: it is not taken apart.
+    """
     shapes = [(name, tensor.shape) for name, tensor in reference.state_dict().items()]
-    for module in model.modules():
-        if [(name, tensor.shape) for name, tensor in module.state_dict().items()] == shapes:
-            return module
-    return model
+    parts = [
+        module
+        for module in model.modules()
+        if [(name, tensor.shape) for name, tensor in module.state_dict().items()] == shapes
+    ]
+    return parts[0] if len(parts) == 1 else model
 
 
 def state_hash(model: nn.Module) -> str:

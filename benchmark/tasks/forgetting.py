@@ -71,6 +71,7 @@ def build(
         retain=views["retain"],
         forget=views["forget"],
         selection=views["selection"],
+        labelled=View("labelled", parts["retain"], access, ledger),
         forget_classes=asked,
         num_classes=dataset.num_classes,
         recipe=scenario.training,

@@ -64,7 +64,7 @@ def test_own_networks_have_the_asked_shape(name: str) -> None:
     shape = (2,) if name == "mlp-toy" else (1, 28, 28)
     model = build_classifier(name, 7, shape).eval()
     assert model(torch.zeros(3, *shape)).shape == (3, 7)
-    assert head(model).out_features == 7
+    assert weight_layers(head(model))[-1].out_features == 7
     assert weight_layers(model)[-1] is head(model)
 
 

@@ -184,6 +184,7 @@ def forgetting(
     return ForgetProblem(
         model=copy.deepcopy(model).eval(),
         **{name: View(name, part, access, ledger) for name, part in parts.items()},
+        labelled=View("labelled", parts["retain"], access, ledger),
         forget_classes=classes,
         num_classes=CLASSES,
         recipe=Recipe(epochs=1, lr=0.1, batch_size=32),

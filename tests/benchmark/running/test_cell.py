@@ -49,7 +49,7 @@ def build(
 ) -> Guarded:
     view = View("retain", Samples(torch.randn(10, 3), torch.arange(10) % 2), access, ledger)
     problem = ForgetProblem(
-        copy.deepcopy(model).eval(), view, view, view, (request,), 2, Recipe(1, 0.1, 2), context.device, seed,
+        copy.deepcopy(model).eval(), view, view, view, view, (request,), 2, Recipe(1, 0.1, 2), context.device, seed,
         lambda: nn.Linear(3, 2),
     )  # fmt: skip
     return Guarded(problem, (view,))
