@@ -12,6 +12,7 @@ DEVICE  ?= cpu
 RESULTS ?= results
 REPORTS ?= reports
 FRESH   ?=
+ENSEMBLE ?=
 
 READY := $(VENV)/.ready
 BENCH := $(VENV)/bin/amendbench
@@ -29,17 +30,17 @@ help: ## show this help
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo '  bench takes TASK, SUITE=embedded, SCENARIOS, METHODS (a,b), SEEDS=3, JOBS, DEVICE=cpu, RESULTS, REPORTS, FRESH=1'
+	@echo '  bench takes TASK, SUITE=embedded, SCENARIOS, METHODS (a,b), SEEDS=3, JOBS, DEVICE=cpu, RESULTS, REPORTS, FRESH=1, ENSEMBLE=32'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,data,dev]'
 	@touch $@
 
 setup: $(READY) ## make the environment in .venv
 
 bench: $(READY) ## run what is not cached, then print and render the board
-	@$(BENCH) bench $(which) $(chosen) --seeds '$(SEEDS)' $(how) $(where) $(if $(FRESH),--fresh)
+	@$(BENCH) bench $(which) $(chosen) --seeds '$(SEEDS)' $(how) $(where) $(if $(FRESH),--fresh) $(if $(ENSEMBLE),--ensemble '$(ENSEMBLE)')
 
 report: $(READY) ## render reports/ from results/
 	@$(BENCH) report $(where)

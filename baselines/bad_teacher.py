@@ -14,7 +14,7 @@ from benchmark.data.views import Batch
 
 @method(
     "bad-teacher",
-    tasks="class-forget",
+    tasks=("class-forget", "label-free-forget"),
     paper="Chundawat et al. 2022, arXiv:2205.08096",
     access=Access(retain="x", forget="x"),
 )

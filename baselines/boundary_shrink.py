@@ -28,9 +28,15 @@ def nearest_wrong_class(model: nn.Module, x: Tensor, y: Tensor, excluded: Tensor
 
 @method(
     "boundary-shrink",
-    tasks="class-forget",
+    tasks=("class-forget", "label-free-forget"),
     paper="Chen et al. 2023, arXiv:2303.11570",
     access=Access(forget="xy"),
+)
+@method(
+    "boundary-shrink+few-labels",
+    tasks="label-free-forget",
+    paper="Chen et al. 2023, arXiv:2303.11570",
+    access=Access(forget="xy", few_labels=True),
 )
 def boundary_shrink(
     problem: ForgetProblem, *, lr: float = 3e-4, epochs: int = 3, bound: float = 0.1, batch_size: int = 64
@@ -39,12 +45,13 @@ def boundary_shrink(
 
     arXiv:2303.11570. ``bound`` is the FGSM step in units of the network's normalised inputs; the authors' code has
     0.1 too, of unnormalised MNIST pixels, and 10 epochs. With several classes forgotten at once none of them counts
-    as a neighbour: else they would only change places. No retain sample is used, and the model stays in evaluation
+    as a neighbour: else they would only change places. Where samples and not classes are forgotten, every class but a
+    sample's own (that of its label, right or wrong) is one. No retain sample is used, and the model stays in evaluation
     mode, since batches of one class would overwrite batch norm's statistics.
     """
     model = problem.model
     original = frozen_copy(model)
-    excluded = torch.tensor(problem.forget_classes, device=problem.forget.device)
+    excluded = torch.tensor(problem.forget_classes, dtype=torch.int64, device=problem.forget.device)
 
     parts = [nearest_wrong_class(original, b.x, b.y, excluded, bound) for b in problem.forget.batches(500)]
     labels = torch.cat(parts)

@@ -9,15 +9,25 @@ from benchmark.contracts import Access, ForgetProblem, method
 from benchmark.training import train_classifier
 
 
-@method("original", tasks="class-forget", kind="reference", paper="", access=Access())
+@method("original", tasks=("class-forget", "label-free-forget"), kind="reference", paper="", access=Access())
 def original(problem: ForgetProblem) -> nn.Module:
     """The base model as it is: what happens when nothing is done."""
     return problem.model
 
 
-@method("retrain", tasks="class-forget", kind="reference", paper="", access=Access(retain="xy"))
+@method("retrain", tasks=("class-forget", "label-free-forget"), kind="reference", paper="", access=Access(retain="xy"))
+@method(
+    "retrain+few-labels",
+    tasks="label-free-forget",
+    kind="baseline",
+    paper="",
+    access=Access(retain="xy", few_labels=True),
+)
 def retrain(problem: ForgetProblem) -> nn.Module:
-    """Training from scratch on the retain set by the base model's recipe: the reference of exact unlearning."""
+    """Training from scratch on the retain set by the base model's recipe: the reference of exact unlearning.
+
+    With few labels it is no reference but a baseline: what can be had from the labelled samples alone.
+    """
     model = problem.fresh_model()
     train_classifier(model, problem.retain, problem.recipe, problem.generator("retrain"))
     return model

@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 some cells failed, 2 bad input, 3 nothing could be measure
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
@@ -70,7 +71,8 @@ def _within(value: int, least: int, most: int, name: str) -> int:
 
 @app.command(
     epilog="Examples: amendbench bench --task class-forget | "
-    "amendbench bench --task class-forget --methods svd-forgetting,scrub --seeds 10 --jobs 2"
+    "amendbench bench --task class-forget --methods svd-forgetting,scrub --seeds 10 --jobs 2 | "
+    "amendbench bench --task label-free-forget --scenarios mnist5k-class-removal --methods laf --ensemble 32"
 )
 def bench(
     task: TaskOption = None,
@@ -84,13 +86,19 @@ def bench(
     reports: ReportsOption = Path("reports"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are cached.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    ensemble: Annotated[
+        int,
+        typer.Option(
+            parser=_whole, metavar="N", help="Compare N unlearned with N retrained models of one forget set, too."
+        ),
+    ] = 0,
 ) -> None:
     """Run a suite's cells that are not cached, then print and render the board."""
     from benchmark import environment
     from benchmark.reporting.board import build_board
     from benchmark.reporting.report import render
     from benchmark.reporting.terminal import print_board
-    from benchmark.running import pool, session
+    from benchmark.running import ensembles, pool, session
     from benchmark.running.files import check_writable
     from benchmark.running.plan import make_plan
     from benchmark.running.records import RecordStore
@@ -109,11 +117,24 @@ def bench(
     plan = make_plan(chosen, range(seeds), device, store, fresh=fresh)
     console.print(f"[bold]suite {chosen.name}[/], seeds 0 to {seeds - 1}: {len(chosen.scenarios)} scenarios")
     session.describe(plan, workers, device, console)
+    members = ensembles.members_folder()
+    grown = None
+    if ensemble:
+        _within(ensemble, ensembles.FEWEST, 4096, "ensemble")
+        grown = ensembles.plan_members(chosen, ensemble, device, RecordStore(members))
+        console.print(f"[bold]ensembles[/] of {ensemble} models, kept in {members}:")
+        session.describe(grown, workers, device, console)
     if dry_run:
         return
     setting = pool.Setting(results, environment.cache_root(), device, chosen.threads, chosen.timeout)
     try:
         records = session.execute(plan, setting, workers, console)
+        if grown is not None:
+            apart = dataclasses.replace(setting, results=members)
+            grown_records = session.execute(grown, apart, workers, console)
+            for compared in ensembles.compare(grown, grown_records, RecordStore(members), ensemble):
+                console.print(f"wrote {ensembles.write(compared, results)}")
+            records = [*records, *(record for record in grown_records if record.status != "ok")]
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is kept, and the same command does the rest")
         raise typer.Exit(130) from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmark.errors import InputError
 
 #: Packages whose version can change a result.
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "mlxtend")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "mlxtend", "xgboost-cpu", "xgboost")
 
 
 def cache_root() -> Path:

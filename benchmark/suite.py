@@ -16,7 +16,7 @@ from benchmark.tasks import TASKS, Task
 
 #: What a suite or a scenario may be called: it becomes the name of a folder.
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-RESERVED = ("spaces", "tuning")
+RESERVED = ("spaces", "tuning", "ensembles")
 FOLDER = Path(__file__).parent / "suites"
 
 
@@ -70,7 +70,7 @@ class Suite(msgspec.Struct, frozen=True):
 
 def suite_names() -> list[str]:
     """The suites that come with the package (search spaces aside)."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem != "spaces")
+    return sorted(path.stem for path in FOLDER.glob("*.toml") if not path.stem.startswith("spaces"))
 
 
 def load_suite(name: str) -> Suite:

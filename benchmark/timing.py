@@ -6,12 +6,22 @@ import ctypes
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
+
+
+@dataclass
+class Lap:
+    """What a part of a block cost, peak memory of the block up to its end included."""
+
+    seconds: float = 0.0
+    device_seconds: float = 0.0
+    peak_bytes: int | None = None
 
 
 class Stopwatch:
@@ -26,6 +36,34 @@ class Stopwatch:
         self.seconds = 0.0
         self.device_seconds = 0.0
         self.peak_bytes: int | None = None
+        self._before: int | None = None
+
+    @contextmanager
+    def lap(self) -> Iterator[Lap]:
+        """Measure a part of the running block; its cost stays on the block's bill."""
+        lap = Lap()
+        cpu, wall = self._now()
+        yield lap
+        end_cpu, end_wall = self._now()
+        lap.seconds, lap.device_seconds = end_wall - wall, end_cpu - cpu
+        on_gpu = self.device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated(self.device) if on_gpu else _resident("VmHWM")
+        if self._before is not None and peak is not None:
+            lap.peak_bytes = max(0, peak - self._before)
+
+    def add(self, lap: Lap) -> None:
+        """Put on the bill what an earlier run has paid."""
+        self.seconds += lap.seconds
+        self.device_seconds += lap.device_seconds
+        if lap.peak_bytes is not None:
+            self.peak_bytes = max(self.peak_bytes or 0, lap.peak_bytes)
+
+    def _now(self) -> tuple[float, float]:
+        """Device and wall clock in seconds; on a GPU both are the wall's, with the device synchronised."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            return time.perf_counter(), time.perf_counter()
+        return time.process_time(), time.perf_counter()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -40,6 +78,7 @@ class Stopwatch:
             events[0].record()
         else:
             before = _reset_peak()
+        self._before = before
         cpu, wall = time.process_time(), time.perf_counter()
         try:
             yield

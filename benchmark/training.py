@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,14 @@ T = TypeVar("T")
 Step = Callable[[T], Tensor]
 #: Steps between looks at the loss, each of which waits for the device.
 CHECK_EVERY = 50
+
+
+class Sampled(Protocol):
+    """What is drawn from in batches: a view, or a part of one."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]: ...
 
 
 def sgd(
@@ -81,7 +89,7 @@ def _check_finite(total: Tensor, count: int) -> None:
         raise DivergenceError(f"the loss is not finite after {count} steps")
 
 
-def epochs(view: View, size: int, n: int, generator: torch.Generator) -> Iterator[Batch]:
+def epochs(view: Sampled, size: int, n: int, generator: torch.Generator) -> Iterator[Batch]:
     """``n`` shuffled epochs of ``view`` in batches of ``size``."""
     for _ in range(n):
         yield from view.batches(size, generator)
@@ -97,7 +105,7 @@ def cross_entropy(model: nn.Module) -> Step[Batch]:
     return lambda batch: F.cross_entropy(model(batch.x), batch.y)
 
 
-def train_classifier(model: nn.Module, view: View, recipe: Recipe, generator: torch.Generator) -> None:
+def train_classifier(model: nn.Module, view: Sampled, recipe: Recipe, generator: torch.Generator) -> None:
     """Train ``model`` on ``view`` in place by ``recipe``; leaves it in evaluation mode."""
     optimiser = optimiser_of(model, recipe)
     steps = list(range(0, len(view), recipe.batch_size))

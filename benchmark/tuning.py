@@ -70,9 +70,13 @@ def best_of(trials: list[Trial]) -> Trial:
     return max(trials, key=lambda trial: trial.score)
 
 
-def spaces() -> dict[str, dict[str, Range]]:
-    """Search spaces by method, checked against the methods' hyper-parameters."""
-    path = FOLDER / "spaces.toml"
+def spaces(task: str = "") -> dict[str, dict[str, Range]]:
+    """Search spaces by method, checked against the methods' hyper-parameters; a task's own replace the common ones."""
+    own = FOLDER / f"spaces-{task}.toml"
+    return _spaces(FOLDER / "spaces.toml") | (_spaces(own) if own.exists() else {})
+
+
+def _spaces(path: Path) -> dict[str, dict[str, Range]]:
     found = convert(read_toml(path), dict[str, dict[str, Range]], path.name)
     for method, ranges in found.items():
         known = METHODS.get(method).defaults()
@@ -84,19 +88,20 @@ def spaces() -> dict[str, dict[str, Range]]:
 
 def wanted(suite: Suite, methods: list[str] | None) -> list[tuple[Scenario, str]]:
     """Scenarios and methods that are tuned: those with a search space, of those that were asked for."""
-    known = spaces()
+    known = {scenario.task: spaces(scenario.task) for scenario in suite.scenarios.values()}
+    every = {name for found in known.values() for name in found}
     for name in methods or ():
-        if name not in known:
-            raise unknown("method with a search space", name, known)
+        if name not in every:
+            raise unknown("method with a search space", name, every)
     pairs = [(scenario, method) for scenario in suite.scenarios.values() for method in scenario.methods]
-    return [(s, m) for s, m in pairs if m in known and (methods is None or m in methods)]
+    return [(s, m) for s, m in pairs if m in known[s.task] and (methods is None or m in methods)]
 
 
 def tune(
     suite: Suite, wanted: list[tuple[Scenario, str]], jobs: int, device: str, results: Path, console: Console
 ) -> None:
     """Run the studies; write what was chosen into the suite's file as soon as it is known."""
-    known = spaces()
+    known = {scenario.task: spaces(scenario.task) for scenario, _ in wanted}
     count = suite.tuning.configurations
     seeds = ", ".join(map(str, suite.tuning.seeds))
     console.print(f"[bold]{len(wanted)} studies[/] of {count} configurations on seeds {seeds}; {jobs} at a time")
@@ -117,7 +122,9 @@ def tune(
                 built.result()
                 progress.advance(bar)
             bar = progress.add_task("studies", total=len(wanted))
-            waiting: list[Future[Study]] = [executor.submit(_study, suite, s, m, known[m], setting) for s, m in wanted]
+            waiting: list[Future[Study]] = [
+                executor.submit(_study, suite, s, m, known[s.task][m], setting) for s, m in wanted
+            ]
             for ended in as_completed(waiting):
                 study = ended.result()
                 _keep(study, results, Path(suite.path))

@@ -20,7 +20,10 @@ from benchmark.seeding import derive, generator
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint splits of one data set on the CPU; ``shape`` is that of one network input."""
+    """Three disjoint splits of one data set on the CPU; ``shape`` is that of one network input.
+
+    ``selection`` is empty where nothing is tuned.
+    """
 
     name: str
     train: Samples
@@ -38,14 +41,20 @@ class Dataset:
         total = hashlib.sha256()
         for split in (self.train, self.selection, self.test):
             for tensor in (split.images, split.labels):
-                total.update(tensor.contiguous().numpy().tobytes())
+                total.update(tensor.contiguous().numpy().data)
         return total.hexdigest()[:16]
 
 
 @cache
 def load(name: str) -> Dataset:
-    """The data set called ``name``; raises InputError for a name that is not known."""
-    dataset: Dataset = globals()[DATA.get(name).loader]()
+    """The data set called ``name``; raises InputError for a name that is not known, or data that cannot be had."""
+    module, _, function = DATA.get(name).loader.partition(".")
+    loaders = globals()
+    if module == "hub":
+        from benchmark.data import hub  # only where it is needed, for it imports this module
+
+        loaders = vars(hub)
+    dataset: Dataset = loaders[function]()
     return dataset
 
 

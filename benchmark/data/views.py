@@ -7,6 +7,7 @@ the declared limit. Images stay on the device as uint8 and are normalised batch 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,14 @@ class Samples:
         return Samples(self.images.to(device), self.labels.to(device), self.mean, self.std, moved[0], moved[1])
 
 
+@dataclass
+class Tally:
+    """seen: letter -> (N,) bool, which samples were read; passes: image reads with repetition."""
+
+    seen: dict[str, Tensor]
+    passes: int
+
+
 class View:
     """A method's window on samples. Indices are positions within the view."""
 
@@ -111,6 +120,27 @@ class View:
         names = {"x": "samples", "y": "labels", "a": "attributes", "m": "masks"}
         read = {names[letter]: int(seen.sum()) for letter, seen in self._seen.items()}
         return {**{name: n for name, n in read.items() if n}, "passes": self._passes}
+
+    @contextmanager
+    def tallied(self) -> Iterator[Tally]:
+        """What the block reads, apart; it is added to the view's own counts when the block ends."""
+        before = Tally(dict(self._seen), self._passes)
+        self._seen, self._passes = {letter: torch.zeros_like(self._touched) for letter in FIELDS}, 0
+        tally = Tally({}, 0)
+        try:
+            yield tally
+        finally:
+            tally.seen, tally.passes = dict(self._seen), self._passes
+            self._seen = {letter: seen | before.seen[letter] for letter, seen in self._seen.items()}
+            self._passes += before.passes
+
+    def count(self, tally: Tally) -> None:
+        """Count what was read elsewhere in this view's stead; it is guarded as if it were read now."""
+        for letter, seen in tally.seen.items():
+            index = seen.to(self.device).nonzero().squeeze(1)
+            if len(index):
+                self.read(letter, index)
+        self._passes += tally.passes - int(tally.seen["x"].sum())
 
     def batch(self, index: Tensor) -> Batch:
         return Batch(self, index)

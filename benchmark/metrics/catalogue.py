@@ -50,6 +50,22 @@ _ALL = [
         "true-positive rate of the same attack at 1 % false positives; blank under 1,000 non-members",
     ),
     Metric(
+        "mia.softmax.xgboost",
+        "ASR",
+        "%",
+        "reference",
+        "the label-agnostic forgetting paper's attack: share of forget set (member) and further test samples "
+        "(non-member) that boosted trees on the sorted softmax, fitted to tell retain set from test samples, get right",
+    ),
+    Metric(
+        "mia.softmax.xgboost-balanced",
+        "ASR balanced",
+        "%",
+        "reference",
+        "the same attacker's balanced accuracy on forget set and test samples of the same classes, fitted on equally "
+        "many members and non-members; 50: it learns nothing",
+    ),
+    Metric(
         "recovery.linear-probe",
         "probe @100",
         "%",
@@ -70,6 +86,44 @@ _ALL = [
         "",
         "higher",
         "tug-of-war: product of one minus each absolute gap to retraining in retain-set, forget-set and test accuracy",
+    ),
+    Metric(
+        "gap.average",
+        "avg gap",
+        "points",
+        "lower",
+        "mean absolute gap to retraining over retain-set, forget-set and test accuracy and ASR; class removal takes "
+        "test accuracy of remaining and forgotten classes apart",
+    ),
+    Metric(
+        "u-lira.auc",
+        "U-LiRA AUC",
+        "%",
+        "reference",
+        "area under the ROC curve of per-example likelihood ratios, unlearned against retrained models, on the forget "
+        "set; 50: indistinguishable from retrained models",
+    ),
+    Metric(
+        "klom",
+        "KLoM",
+        "nats",
+        "lower",
+        "KL divergence of the forget set's margins under unlearned models from those under retrained models",
+    ),
+    Metric(
+        "epsilon",
+        "ε",
+        "",
+        "lower",
+        "mean over forget-set examples of the epsilon that the best attack implies, telling unlearned from retrained "
+        "models",
+    ),
+    Metric(
+        "forgetting.quality",
+        "forgetting quality",
+        "",
+        "higher",
+        "the unlearning challenge's score of these epsilons, halved for every 0.5: 1 where all are below 0.5",
     ),
     Metric("change.parameters", "Δ params", "%", "reference", "relative L2 change of all parameters"),
     Metric("change.features", "Δ features", "%", "reference", "relative L2 change of test-set features"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import median
@@ -49,7 +50,8 @@ class Row(msgspec.Struct, frozen=True):
     """One method in one scenario: ``n`` clusters (base models), ``cells`` records, ``units`` amended.
 
     ``access`` gives the mean counts of what was read by view, summed over requests; ``code`` is ``moved`` where the
-    source has changed since and the declared versions have not.
+    source has changed since and the declared versions have not. ``rank`` counts from 1 among the ranked rows of the
+    scenario, ``rank_label_free`` among those of them that declare to read no label; None for rows that are not ranked.
     """
 
     task: str
@@ -67,6 +69,9 @@ class Row(msgspec.Struct, frozen=True):
     access: dict[str, dict[str, float]]
     code: Literal["current", "moved"]
     devices: list[str]
+    label_free: bool
+    rank: int | None = None
+    rank_label_free: int | None = None
 
 
 def build_board(records: Iterable[Record], suite: Suite | None = None, task: str | None = None) -> list[Row]:
@@ -96,13 +101,34 @@ def _block(task: Task, records: list[Record], suite: Suite | None) -> list[Row]:
 
     def order(row: Row) -> tuple[float, float, int]:
         kind: float = KIND_ORDER.get(row.kind, 1)
-        ranked = row.metrics.get(task.rank_by)
         kind += 0.5 if kind == 1 and row.status == "partial" else 0
-        score = ranked.mean if 1 <= kind < 2 and ranked and ranked.mean is not None else -1.0
-        better = metric(task.rank_by).better
-        return kind, -score if better == "higher" else score, position.get(row.method, len(position))
+        score = _score(task, row) if 1 <= kind < 2 else 0.0
+        return kind, score, position.get(row.method, len(position))
 
-    return sorted(rows, key=order)
+    return _numbered(task, sorted(rows, key=order))
+
+
+def _score(task: Task, row: Row) -> float:
+    """What rows are ordered by, lowest first; rows without a value come last."""
+    ranked = row.metrics.get(task.rank_by)
+    if ranked is None or ranked.mean is None:
+        return math.inf
+    return -ranked.mean if metric(task.rank_by).better == "higher" else ranked.mean
+
+
+def _numbered(task: Task, rows: list[Row]) -> list[Row]:
+    """Rows in order with their ranks: all together, and the label-free ones among themselves."""
+    numbered = []
+    rank = rank_label_free = 0
+    for row in rows:
+        ranked = KIND_ORDER.get(row.kind, 1) == 1 and row.status != "partial" and _score(task, row) < math.inf
+        if ranked:
+            rank += 1
+            rank_label_free += row.label_free
+            own = rank_label_free if row.label_free else None
+            row = msgspec.structs.replace(row, rank=rank, rank_label_free=own)
+        numbered.append(row)
+    return numbered
 
 
 def _pair(cell: Cell) -> tuple[str, int, str]:
@@ -167,6 +193,7 @@ def _row(
         access=_access(good),
         code="current" if all(_code_is_current(task, record.cell) for record in records) else "moved",
         devices=sorted({record.environment.get("device", "") for record in records}),
+        label_free=first.method in METHODS and METHODS.get(first.method).access.label_free,
     )
 
 
@@ -216,8 +243,12 @@ def _changed(cell: Cell, suite: Suite) -> bool:
     scenario = suite.scenarios.get(cell.scenario)
     if scenario is None or cell.method not in scenario.methods:
         return True
-    settings = msgspec.to_builtins(scenario.settings)
-    return settings != cell.settings or scenario.methods[cell.method] != cell.parameters
+    try:
+        settings = msgspec.convert(cell.settings, type(scenario.settings))
+    except msgspec.ValidationError:
+        return True
+    parameters = {**METHODS.get(cell.method).defaults(), **cell.parameters}  # a later parameter's default: as before
+    return settings != scenario.settings or scenario.methods[cell.method] != parameters
 
 
 def _code_is_current(task: Task, cell: Cell) -> bool:

@@ -7,9 +7,12 @@ from pathlib import Path
 from benchmark.errors import InputError
 from benchmark.reporting import markdown
 from benchmark.reporting.board import Row, build_board
+from benchmark.running.ensembles import FOLDER as ENSEMBLES
+from benchmark.running.ensembles import read_all
 from benchmark.running.files import write_atomically
 from benchmark.running.records import Record, RecordStore
 from benchmark.suite import Suite, load_suite, suite_names
+from benchmark.tasks import TASKS
 
 #: Methods whose decision regions are drawn, where they were kept.
 DRAWN = ("original", "retrain", "svd-forgetting", "svd-forgetting+search", "logit-mask")
@@ -22,7 +25,7 @@ def render(results: Path, reports: Path) -> list[Path]:
     boards: dict[str, list[Row]] = {}
     figures: list[tuple[str, str]] = []
     written = []
-    for name in sorted({path.name for path in results.glob("*") if path.is_dir()} - {"tuning"}):
+    for name in sorted({path.name for path in results.glob("*") if path.is_dir()} - {"tuning", ENSEMBLES}):
         records = list(store.all(name))
         rows = build_board(records, suites.get(name))
         if rows:
@@ -31,7 +34,8 @@ def render(results: Path, reports: Path) -> list[Path]:
     if not boards:
         raise InputError(f"there are no records in {results}; run: make bench TASK=class-forget")
     path = reports / "leaderboard.md"
-    write_atomically(path, markdown.leaderboard(boards, suites, figures).encode())
+    compared = [record for record in read_all(results) if record.task in TASKS]
+    write_atomically(path, markdown.leaderboard(boards, suites, figures, compared).encode())
     return [path, *written]
 
 

@@ -29,20 +29,22 @@ def print_board(rows: list[Row], console: Console) -> None:
 
 
 def _table(task: str, scenario: str, block: list[Row], most: int) -> Table:
-    columns = TASKS.get(task).headline[:most]
+    known = TASKS.get(task)
+    columns = cells.columns(known, block)[:most]
     table = Table(title=f"{task} / {escape(scenario)}", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("#", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("n", justify="right")
     for name in columns:
-        table.add_column(cells.heading(name), justify="right")
+        table.add_column(cells.heading(name, known), justify="right")
     for heading in ("s", "/ retrain"):
         table.add_column(heading, justify="right")
     table.add_column("note")
     for index, row in enumerate(block):
         last = index + 1 == len(block) or (block[index + 1].kind in ("cheat",)) != (row.kind == "cheat")
         last = last or (row.kind == "reference" and block[index + 1].kind != "reference")
-        values = [cells.interval(row.metrics.get(name)) for name in columns]
+        values = [cells.value(known, row, name) for name in columns]
         name = f"[bold]{escape(row.method)}[/]" if row.kind == "paper" else escape(row.method)
         cost = [cells.seconds(row.cost.seconds), cells.ratio(row)]
-        table.add_row(name, str(row.n), *values, *cost, cells.note(row), end_section=last)
+        table.add_row(cells.ranks(row), name, str(row.n), *values, *cost, cells.note(row), end_section=last)
     return table

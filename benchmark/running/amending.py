@@ -10,7 +10,10 @@ from benchmark.contracts import Access, Ledger, MethodInfo
 from benchmark.determinism import seed_cell
 from benchmark.discovery import load
 from benchmark.errors import AccessViolation
+from benchmark.models.surgery import state_hash
 from benchmark.running.context import Context
+from benchmark.running.stages import StoredStages
+from benchmark.source import digest
 from benchmark.tasks import Task
 from benchmark.timing import Stopwatch
 
@@ -24,6 +27,8 @@ def amend(
     context: Context,
     watch: Stopwatch,
     ledgers: list[Ledger],
+    *,
+    exclusive: bool = True,
 ) -> nn.Module:
     """The amended model in evaluation mode; only the method's calls are timed. One ledger a request is added.
 
@@ -37,6 +42,21 @@ def amend(
         ledger = Ledger()
         ledgers.append(ledger)
         guarded = task.load().build(scenario, seed, request, model, info.access, ledger, context)
+        guarded.problem.stages = StoredStages(
+            context,
+            watch,
+            guarded.views,
+            info.module,
+            {
+                "settings": scenario,
+                "seed": seed,
+                "request": request,
+                "model": state_hash(model),
+                "access": info.access.few_labels,
+                "exclusive": exclusive,
+                "tasks": digest(task.implementation),
+            },
+        )
         seed_cell(seed, "method", request)
         try:
             with watch.running():

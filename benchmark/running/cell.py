@@ -44,9 +44,12 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         base = implementation.base_model(scenario, cell.seed, context)
         before = state_hash(base)
         method = METHODS.get(cell.method), cell.parameters
-        amended = amend(method, task, scenario, cell.seed, base, context, watch, ledgers)
+        amended = amend(method, task, scenario, cell.seed, base, context, watch, ledgers, exclusive=exclusive)
         returned = state_hash(amended)
-        evaluation = implementation.evaluate(scenario, cell.seed, base, amended, context)
+        if cell.keeps == "metrics":
+            evaluation = implementation.evaluate(scenario, cell.seed, base, amended, context)
+        else:
+            evaluation = Evaluation({}, implementation.members(scenario, cell.seed, amended, context), [])
         if state_hash(amended) != returned:
             evaluation.flags.append("the amended model changes when it is used")
         if state_hash(base) != before:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 import msgspec
 
@@ -14,8 +15,8 @@ from benchmark.discovery import METHODS
 from benchmark.errors import InputError
 from benchmark.running.records import Cell, Record, RecordStore
 from benchmark.source import digest
-from benchmark.suite import Suite
-from benchmark.tasks import TASKS
+from benchmark.suite import Scenario, Suite
+from benchmark.tasks import TASKS, Task
 
 #: Seconds that a cell is thought to take before any has been measured.
 UNKNOWN_SECONDS = 5.0
@@ -25,13 +26,14 @@ UNKNOWN_SECONDS = 5.0
 class Plan:
     """``cells`` in the order in which they run; ``cached`` are done already; ``seconds`` estimates by cell.
 
+    ``needs`` are what a cell builds unless another has: its base model, and a stage that methods share.
     ``elsewhere`` counts results that are there but are not this machine's, or not of this code.
     """
 
     cells: list[Cell]
     cached: dict[str, Record]
     seconds: dict[str, float]
-    bases: dict[str, str]
+    needs: dict[str, tuple[str, ...]]
     provenance: dict[str, str]
     elsewhere: int = 0
 
@@ -44,22 +46,30 @@ class Plan:
         return sum(self.seconds[cell.hash] for cell in self.todo) / max(jobs, 1)
 
 
-def make_plan(suite: Suite, seeds: Iterable[int], device: str, store: RecordStore, *, fresh: bool = False) -> Plan:
+def make_plan(
+    suite: Suite,
+    seeds: Iterable[int],
+    device: str,
+    store: RecordStore,
+    *,
+    fresh: bool = False,
+    keeps: Literal["metrics", "forget-set outputs"] = "metrics",
+) -> Plan:
     """Cells of a suite: seed by seed, so that the first board is there early; bases before what starts from them."""
     seeds = list(seeds)
     taken = sorted(set(seeds) & set(suite.tuning.seeds))
     if taken:
         raise InputError(f"seeds {taken} of suite {suite.name} are for tuning and are never reported")
     cells: list[Cell] = []
-    bases: dict[str, str] = {}
+    needs: dict[str, tuple[str, ...]] = {}
     provenance: dict[str, str] = {}
     for seed in seeds:
         for scenario in suite.scenarios.values():
             task = TASKS.get(scenario.task)
             for method, parameters in scenario.methods.items():
-                cell = _cell(suite, scenario.name, scenario.settings, method, parameters, seed, device)
+                cell = _cell(suite, scenario, method, parameters, seed, device, keeps)
                 cells.append(cell)
-                bases[cell.hash] = task.base(scenario.settings, seed)
+                needs[cell.hash] = _needs(task, scenario, method, seed)
                 provenance[cell.hash] = scenario.provenance[method]
     history = _history(store, suite.name)
     cached = {}
@@ -72,7 +82,13 @@ def make_plan(suite: Suite, seeds: Iterable[int], device: str, store: RecordStor
         elif record is not None and record.status == "ok":
             elsewhere += 1
         seconds[cell.hash] = history.get((cell.scenario, cell.method), UNKNOWN_SECONDS)
-    return Plan(cells, cached, seconds, bases, provenance, elsewhere)
+    return Plan(cells, cached, seconds, needs, provenance, elsewhere)
+
+
+def _needs(task: Task, scenario: Scenario, method: str, seed: int) -> tuple[str, ...]:
+    base = task.base(scenario.settings, seed)
+    shared = METHODS.get(method).shares
+    return (base, f"{base}/{scenario.name}/{shared}") if shared else (base,)
 
 
 def is_current(record: Record, cell: Cell) -> bool:
@@ -86,21 +102,21 @@ def is_current(record: Record, cell: Cell) -> bool:
 
 def _cell(
     suite: Suite,
-    scenario: str,
-    settings: msgspec.Struct,
+    scenario: Scenario,
     method: str,
     parameters: dict[str, object],
     seed: int,
     device: str,
+    keeps: Literal["metrics", "forget-set outputs"],
 ) -> Cell:
-    task = TASKS.get(suite.scenarios[scenario].task)
+    task = TASKS.get(scenario.task)
     info = METHODS.get(method)
     return Cell(
         suite=suite.name,
         task=task.name,
-        scenario=scenario,
-        settings=msgspec.to_builtins(settings),
-        unit=task.unit(settings, seed),
+        scenario=scenario.name,
+        settings=msgspec.to_builtins(scenario.settings),
+        unit=task.unit(scenario.settings, seed),
         seed=seed,
         method=method,
         kind=info.kind,
@@ -110,6 +126,7 @@ def _cell(
         versions={"task": task.version, "method": info.version},
         digests=digests(task.implementation, info.module),
         packages=environment.versions(),
+        keeps=keeps,
     )
 
 

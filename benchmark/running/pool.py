@@ -81,7 +81,7 @@ class Worker:
 
 def run(
     cells: list[Cell],
-    bases: dict[str, str],
+    needs: dict[str, tuple[str, ...]],
     provenance: dict[str, str],
     setting: Setting,
     jobs: int,
@@ -89,8 +89,8 @@ def run(
 ) -> Iterator[Record]:
     """Yield the record of each cell as it ends; the records are already in the store.
 
-    Of the cells that start from the same base model only one runs until it is there. Closing the iterator stops
-    the workers. ``report`` is told of each cell that starts.
+    Of the cells that need the same thing (a base model, a stage) only one runs until it is there. Closing the iterator
+    stops the workers. ``report`` is told of each cell that starts.
     """
     waiting = list(cells)
     ready: set[str] = set()
@@ -101,8 +101,8 @@ def run(
         while waiting or any(worker.cell for worker in workers):
             for index, worker in enumerate(workers):
                 if worker.cell is None:
-                    building = {bases[w.cell.hash] for w in workers if w.cell} - ready
-                    chosen = next((c for c in waiting if bases[c.hash] not in building), None)
+                    building = {need for w in workers if w.cell for need in needs[w.cell.hash]} - ready
+                    chosen = next((c for c in waiting if building.isdisjoint(needs[c.hash])), None)
                     if chosen is None:
                         continue
                     try:
@@ -121,7 +121,7 @@ def run(
                 record = _poll(worker, setting, store)
                 if record is not None:
                     ended = True
-                    ready.add(bases[record.hash])
+                    ready.update(needs[record.hash])
                     if not worker.process.is_alive():
                         workers[index] = _start(worker.slot, setting)
                     worker.cell = None

@@ -23,11 +23,12 @@ SCHEMA = 1
 Status = Literal["ok", "failed", "timeout", "out-of-memory", "disqualified"]
 
 
-class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The full specification of a run: everything that can change its result.
 
     ``versions`` are the declared ones of task and method; ``digests`` are of their source and its imports, and of
-    what fixes threads and seeds; ``packages`` are installed versions.
+    what fixes threads and seeds; ``packages`` are installed versions. ``keeps``: the metrics of one amended model, or,
+    where it is a member of an ensemble, only its outputs on the forget set.
     """
 
     suite: str
@@ -44,6 +45,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, int]
     digests: dict[str, str]
     packages: dict[str, str]
+    keeps: Literal["metrics", "forget-set outputs"] = "metrics"
 
     @property
     def hash(self) -> str:
@@ -154,7 +156,7 @@ class RecordStore:
     def all(self, suite: str | None = None) -> Iterator[Record]:
         """Every readable record, in the order of their paths."""
         for path in sorted((self.root / (suite or "")).rglob("*.json")):
-            if path.name.startswith(".") or path.relative_to(self.root).parts[0] == "tuning":
+            if path.name.startswith(".") or path.relative_to(self.root).parts[0] in ("tuning", "ensembles"):
                 continue
             record = self.read(os.fspath(path.relative_to(self.root)))
             if record is not None:

@@ -96,7 +96,7 @@ def execute(plan: Plan, setting: pool.Setting, jobs: int, console: Console) -> l
             name = f"{cell.scenario} {cell.method} seed {cell.seed}"
             progress.update(bar, description=escape(name)[-room:].ljust(room))
 
-        ended = pool.run(todo, plan.bases, plan.provenance, setting, jobs, starts)
+        ended = pool.run(todo, plan.needs, plan.provenance, setting, jobs, starts)
         for done, record in enumerate(ended, start=1):
             records[record.hash] = record
             progress.update(bar, advance=plan.seconds[record.hash], done=done)

@@ -61,6 +61,8 @@ class Implementation(Protocol):
         self, scenario: Any, seed: int, base: nn.Module, amended: nn.Module, context: Context
     ) -> Evaluation: ...
 
+    def members(self, scenario: Any, seed: int, amended: nn.Module, context: Context) -> dict[str, np.ndarray]: ...
+
     def selection_score(self, scenario: Any, seed: int, amended: nn.Module, context: Context) -> float: ...
 
 
@@ -72,7 +74,8 @@ class Task:
     and ``base(scenario, seed)`` the base model that it starts from (equal names: the same model);
     ``requests(scenario)`` counts the amendments asked for one after the other; ``derive(own, reference)`` adds the
     metrics that are relative to the reference method's; ``gates(original, reference)`` gives reasons why a block
-    of rows is unreliable; ``headline`` are the board's columns and ``rank_by`` orders its rows.
+    of rows is unreliable; ``headline`` are the board's columns and ``rank_by`` orders its rows. ``with_gaps``: every
+    metric is best where retraining has it, and its gap is shown beside it.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Task:
     derive: Callable[[Values, Values], dict[str, float | None]]
     gates: Callable[[Values | None, Values | None], list[str]]
     selection_criterion: str
+    with_gaps: bool = False
 
     def load(self) -> Implementation:
         """The implementation; imports torch."""
@@ -100,7 +104,7 @@ class Task:
 
 
 def _tasks() -> Iterator[tuple[str, Task]]:
-    for name in ("class_forget",):
+    for name in ("class_forget", "label_free_forget"):
         task: Task = importlib.import_module(f"benchmark.tasks.{name}").TASK
         yield task.name, task
 

@@ -22,7 +22,8 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scenario: data, network, how the base model is trained, and which classes are forgotten.
 
     Seed i forgets the ``classes`` classes i, i + 1, ... (modulo the number of classes), in one request or one after
-    the other. ``attack_fit_samples`` caps what the SVC attack is fitted on.
+    the other; ``forget_seed`` makes every seed forget what that one does. ``attack_fit_samples`` caps what the SVC
+    attack is fitted on.
     """
 
     data: str
@@ -31,6 +32,7 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: Literal["class-forget"] = "class-forget"
     classes: int = 1
     requests: Literal["at-once", "in-sequence"] = "at-once"
+    forget_seed: int | None = None
     attack_fit_samples: int = 10_000
     draw_regions: bool = False
 
@@ -40,7 +42,8 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def forgotten(self, seed: int) -> tuple[int, ...]:
         """The classes that a seed forgets, in the order of the requests."""
-        return tuple((seed + k) % self.num_classes for k in range(self.classes))
+        first = seed if self.forget_seed is None else self.forget_seed
+        return tuple((first + k) % self.num_classes for k in range(self.classes))
 
     def request(self, seed: int, number: int) -> tuple[int, ...]:
         """The classes that the given request (from 0) asks to forget."""
@@ -60,6 +63,8 @@ def _check(scenario: ClassForget) -> None:
         raise ValueError(f"attack_fit_samples must be at least 10, not {scenario.attack_fit_samples}")
     if not 1 <= scenario.classes <= scenario.num_classes - 2:
         raise ValueError(f"classes must be 1 to {scenario.num_classes - 2}, not {scenario.classes}")
+    if scenario.forget_seed is not None and scenario.forget_seed < 0:
+        raise ValueError(f"forget_seed must be at least 0, not {scenario.forget_seed}")
 
 
 def _unit(scenario: ClassForget, seed: int) -> str:
@@ -78,6 +83,8 @@ _GAPS = (
     "accuracy.test.retain",
     "accuracy.test.forget",
     "mia.true-class-probability.svc",
+    "mia.softmax.xgboost",
+    "mia.softmax.xgboost-balanced",
     "mia.loss.auc",
     "mia.loss.tpr@1fpr",
     "recovery.linear-probe",
@@ -86,12 +93,18 @@ _GAPS = (
 )
 
 
+def gaps(names: tuple[str, ...], own: Values, reference: Values) -> dict[str, float | None]:
+    """``<name>.gap`` of each metric: its difference to the reference's, None where either is blank."""
+    found: dict[str, float | None] = {}
+    for name in names:
+        value, other = own.get(name), reference.get(name)
+        found[f"{name}.gap"] = None if value is None or other is None else value - other
+    return found
+
+
 def derive(own: Values, reference: Values) -> dict[str, float | None]:
     """Gaps to retraining and tug-of-war, from one cell's metrics and those of the same seed's retrained model."""
-    derived: dict[str, float | None] = {}
-    for name in _GAPS:
-        value, other = own.get(name), reference.get(name)
-        derived[f"{name}.gap"] = None if value is None or other is None else value - other
+    derived = gaps(_GAPS, own, reference)
     tugs = []
     for name in ("accuracy.train.retain", "accuracy.train.forget", "accuracy.test.all"):
         value, other = own.get(name), reference.get(name)
@@ -131,6 +144,8 @@ TASK = Task(
         "accuracy.train.forget",
         "tow",
         "mia.true-class-probability.svc",
+        "mia.softmax.xgboost",
+        "mia.softmax.xgboost-balanced",
         "mia.loss.auc",
         "mia.loss.tpr@1fpr",
         "recovery.linear-probe",

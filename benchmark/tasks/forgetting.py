@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,39 +15,48 @@ from torch import Tensor, nn
 from benchmark.contracts import Access, ForgetProblem, Ledger, Measured
 from benchmark.data.packaged import Dataset, load
 from benchmark.data.views import Samples, View
+from benchmark.errors import InputError
 from benchmark.metrics.accuracy import accuracy
 from benchmark.metrics.change import feature_change, parameter_change
 from benchmark.metrics.membership import loss_auc, loss_tpr_at_one_percent, svc_attack, true_class_probability
 from benchmark.metrics.probe import linear_probe
 from benchmark.metrics.relearning import attack_set, relearn_steps
+from benchmark.metrics.softmax_attack import asr, balanced_asr
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import logits_and_features, underlying
-from benchmark.seeding import derive
+from benchmark.seeding import derive, generator
 from benchmark.tasks import Evaluation, Guarded, base_models
 from benchmark.tasks.class_forget import ClassForget
+from benchmark.tasks.forget_sets import ForgetSets, Scenario, forget_sets, of_classes
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context
 
 HALF = torch.finfo(torch.float16)
+#: Forget-set samples that the relearning attack is judged on at most, where it is judged on those.
+RELEARN_JUDGED = 200
 
 
-def data_checksum(scenario: ClassForget) -> str:
+def data_checksum(scenario: Scenario) -> str:
     return load(scenario.data).checksum
 
 
-def base_model(scenario: ClassForget, seed: int, context: Context) -> nn.Module:
-    """The model that is to be amended, in evaluation mode."""
-    return base_models.base_model(scenario.data, scenario.model, scenario.training, seed, context)
+def sets_of(scenario: Scenario, seed: int) -> ForgetSets:
+    """What the cells of ``seed`` forget."""
+    return forget_sets(scenario, seed, load(scenario.data))
 
 
-def membership(labels: Tensor, classes: tuple[int, ...]) -> Tensor:
-    """(N,) bool: which labels are among ``classes``."""
-    return torch.isin(labels, torch.tensor(classes, device=labels.device))
+def base_model(scenario: Scenario, seed: int, context: Context) -> nn.Module:
+    """The model that is to be amended, in evaluation mode; trained with the wrong labels where some are wrong."""
+    labels, flaw = None, None
+    if not isinstance(scenario, ClassForget) and scenario.kind == "noisy-labels":
+        labels = sets_of(scenario, seed).labels
+        flaw = {"kind": scenario.kind, "share": scenario.removed, "drawn by": scenario.drawn_by(seed)}
+    return base_models.base_model(scenario.data, scenario.model, scenario.training, seed, context, labels, flaw)
 
 
 def build(
-    scenario: ClassForget,
+    scenario: Scenario,
     seed: int,
     request: int,
     model: nn.Module,
@@ -56,23 +66,15 @@ def build(
 ) -> Guarded:
     """The problem of one request. Classes that earlier requests forgot are in no view any more."""
     dataset = base_models.on_device(scenario.data, context.device)
-    asked = scenario.request(seed, request)
-    gone = tuple(c for earlier in range(request) for c in scenario.request(seed, earlier))
-    train, selection = dataset.train, dataset.selection
-    is_asked, is_gone = membership(train.labels, asked), membership(train.labels, gone)
-    parts = {
-        "retain": train.subset((~is_asked & ~is_gone).nonzero().squeeze(1)),
-        "forget": train.subset(is_asked.nonzero().squeeze(1)),
-        "selection": selection.subset((~membership(selection.labels, gone)).nonzero().squeeze(1)),
-    }
+    parts = _parts(scenario, seed, request, dataset, access)
     views = {name: View(name, samples, access, ledger) for name, samples in parts.items()}
     problem = ForgetProblem(
         model=copy.deepcopy(model).eval(),
         retain=views["retain"],
         forget=views["forget"],
         selection=views["selection"],
-        labelled=View("labelled", parts["retain"], access, ledger),
-        forget_classes=asked,
+        labelled=views["labelled"],
+        forget_classes=_asked(scenario, seed, request),
         num_classes=dataset.num_classes,
         recipe=scenario.training,
         device=context.device,
@@ -80,6 +82,39 @@ def build(
         build_model=partial(build_classifier, scenario.model, dataset.num_classes, dataset.shape),
     )
     return Guarded(problem, tuple(views.values()))
+
+
+def _asked(scenario: Scenario, seed: int, request: int) -> tuple[int, ...]:
+    """The classes that a request asks to forget; none where it asks for samples."""
+    if isinstance(scenario, ClassForget):
+        return scenario.request(seed, request)
+    return scenario.affected(seed) if scenario.kind == "class-removal" else ()
+
+
+def _parts(scenario: Scenario, seed: int, request: int, dataset: Dataset, access: Access) -> dict[str, Samples]:
+    """The samples behind each view; with ``few_labels`` only labelled ones where labels are declared."""
+    sets = sets_of(scenario, seed)
+    earlier = [scenario.request(seed, k) for k in range(request)] if isinstance(scenario, ClassForget) else []
+    gone = tuple(c for classes in earlier for c in classes)
+    forget = (
+        sets.forget
+        if not isinstance(scenario, ClassForget)
+        else of_classes(sets.labels, _asked(scenario, seed, request))
+    )
+    retain = ~forget & ~of_classes(sets.labels, gone)
+    train = replace(dataset.train, labels=sets.labels.to(dataset.train.labels.device))
+    masks = {"retain": retain, "forget": forget, "labelled": retain & sets.labelled}
+    if access.few_labels:
+        masks |= {name: mask & sets.labelled for name, mask in masks.items() if "y" in access.views.get(name, "")}
+    for name, mask in masks.items():
+        if "y" in access.views.get(name, "") and not mask.any():
+            raise InputError(f"no sample of the {name} view is labelled: its labelled_share is too small")
+    parts = {name: _where(train, mask) for name, mask in masks.items()}
+    return {**parts, "selection": _where(dataset.selection, ~of_classes(dataset.selection.labels, gone))}
+
+
+def _where(samples: Samples, mask: Tensor) -> Samples:
+    return samples.subset(mask.nonzero().squeeze(1).to(samples.images.device))
 
 
 def rounded(logits: Tensor) -> Tensor:
@@ -93,90 +128,161 @@ def outputs(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor, Tensor]
     return rounded(logits.where(logits.isfinite(), torch.nan)), features, samples.labels.cpu()
 
 
-def selection_score(scenario: ClassForget, seed: int, amended: nn.Module, context: Context) -> float:
-    """ACC_r (1 - ACC_f) on the selection split, in [0, 1]: what every method is tuned by."""
-    samples = base_models.on_device(scenario.data, context.device).selection
-    logits, _, labels = outputs(amended, samples)
-    gone = membership(labels, scenario.forgotten(seed))
-    retain, forget = accuracy(logits[~gone], labels[~gone]).value, accuracy(logits[gone], labels[gone]).value
-    assert retain is not None
-    assert forget is not None
-    return retain / 100 * (1 - forget / 100)
+def selection_score(scenario: Scenario, seed: int, amended: nn.Module, context: Context) -> float:
+    """What every method is tuned by, in [0, 1]; it needs no retrained model and no test data.
+
+    Removed classes: ACC_r (1 - ACC_f) on the selection split. Removed samples: ACC (1 - |a_f - a_unseen|), with ACC
+    on the selection split, a_f on the forget set and a_unseen on the selection samples of the same classes: a
+    forgotten sample is classified like one that was never seen. Where labels are noisy, a_f and a_unseen count the
+    wrong labels, those of the selection samples drawn in the same way.
+    """
+    dataset = base_models.on_device(scenario.data, context.device)
+    if not len(dataset.selection):
+        raise InputError(f"data set {scenario.data} has no selection split to tune on")
+    sets = sets_of(scenario, seed)
+    logits, _, labels = outputs(amended, dataset.selection)
+    peers = sets.selection
+    unseen = accuracy(logits[peers.mask], peers.labels[peers.mask]).value
+    if sets.gone.any():
+        kept, gap = accuracy(logits[~peers.mask], labels[~peers.mask]).value, unseen
+    else:
+        forgotten = accuracy(outputs(amended, _where(dataset.train, sets.forget))[0], sets.labels[sets.forget]).value
+        assert forgotten is not None
+        assert unseen is not None
+        kept, gap = accuracy(logits, labels).value, abs(forgotten - unseen)
+    assert kept is not None
+    assert gap is not None
+    return kept / 100 * (1 - gap / 100)
 
 
-def evaluate(scenario: ClassForget, seed: int, base: nn.Module, amended: nn.Module, context: Context) -> Evaluation:
+def evaluate(scenario: Scenario, seed: int, base: nn.Module, amended: nn.Module, context: Context) -> Evaluation:
     """Every metric of one amended model; attacks act on its parameters, without wrappers around them."""
     dataset = base_models.on_device(scenario.data, context.device)
-    classes = scenario.forgotten(seed)
+    sets = sets_of(scenario, seed)
     amended = amended.eval()
-    train_logits, train_features, train_labels = outputs(amended, dataset.train)
+    train_logits, train_features, _ = outputs(amended, dataset.train)
     test_logits, test_features, test_labels = outputs(amended, dataset.test)
-    test_gone = membership(test_labels, classes)
-    metrics = scores(train_logits, train_labels, test_logits, test_labels, classes, scenario.attack_fit_samples)
+    metrics = scores(train_logits, test_logits, test_labels, sets, scenario.attack_fit_samples, seed)
     for per_class, name in ((100, "recovery.linear-probe"), (10, "recovery.linear-probe@10")):
         metrics[name] = linear_probe(
             train_features,
-            train_labels,
-            test_features[test_gone],
-            test_labels[test_gone],
+            load(scenario.data).train.labels,
+            test_features[sets.test.mask],
+            test_labels[sets.test.mask],
             per_class=per_class,
             seed=derive(seed, "probe", per_class),
         )
     bare = underlying(amended, base)
-    metrics["relearn.steps"] = _relearning(bare, base, dataset, test_gone, seed)
+    metrics["relearn.steps"] = _relearning(bare, base, dataset, sets, seed)
     metrics["change.parameters"] = parameter_change(bare, base)
     metrics["change.features"] = feature_change(test_features, outputs(base, dataset.test)[1])
     arrays = {
         "train.logits": train_logits.half().numpy(),
-        "train.labels": train_labels.numpy().astype(np.int16),
+        "train.labels": sets.labels.numpy().astype(np.int16),
+        "train.forget": sets.forget.numpy(),
         "test.logits": test_logits.half().numpy(),
         "test.labels": test_labels.numpy().astype(np.int16),
-        "forgotten": np.array(classes, dtype=np.int16),
+        "forgotten": np.array(sets.classes, dtype=np.int16),
+        **{f"curve.{name}": np.array(values) for name, values in getattr(amended, "curves", {}).items()},
     }
-    if scenario.draw_regions:
+    if isinstance(scenario, ClassForget) and scenario.draw_regions:
         arrays["regions"] = decision_regions(amended, context.device)
     finite = bool(train_logits.isfinite().all() and test_logits.isfinite().all())
     return Evaluation(metrics, arrays, [] if finite else ["the amended model's outputs are not finite"])
 
 
+def members(scenario: Scenario, seed: int, amended: nn.Module, context: Context) -> dict[str, np.ndarray]:
+    """What an ensemble keeps of one of its models: logits (N, C) and labels (N,) of the forget set."""
+    sets = sets_of(scenario, seed)
+    dataset = base_models.on_device(scenario.data, context.device)
+    logits, _, _ = outputs(amended.eval(), _where(dataset.train, sets.forget))
+    return {"logits": logits.half().numpy(), "labels": sets.labels[sets.forget].numpy().astype(np.int16)}
+
+
 def scores(
     train_logits: Tensor,
-    train_labels: Tensor,
     test_logits: Tensor,
     test_labels: Tensor,
-    classes: tuple[int, ...],
+    sets: ForgetSets,
     max_fit: int,
+    seed: int,
 ) -> dict[str, Measured]:
     """The metrics that need logits and labels only: accuracies and population attacks."""
-    gone, test_gone = membership(train_labels, classes), membership(test_labels, classes)
+    forget, gone = sets.forget, sets.gone
     found = {
-        "accuracy.test.retain": accuracy(test_logits[~test_gone], test_labels[~test_gone]),
-        "accuracy.test.forget": accuracy(test_logits[test_gone], test_labels[test_gone]),
+        "accuracy.test.retain": accuracy(test_logits[~gone], test_labels[~gone]),
+        "accuracy.test.forget": accuracy(test_logits[gone], test_labels[gone]),
         "accuracy.test.all": accuracy(test_logits, test_labels),
-        "accuracy.train.retain": accuracy(train_logits[~gone], train_labels[~gone]),
-        "accuracy.train.forget": accuracy(train_logits[gone], train_labels[gone]),
+        "accuracy.train.retain": accuracy(train_logits[~forget], sets.labels[~forget]),
+        "accuracy.train.forget": accuracy(train_logits[forget], sets.labels[forget]),
     }
+    if not gone.any():  # nothing in the test set must be forgotten
+        found |= {name: Measured(None, 0) for name in ("accuracy.test.retain", "accuracy.test.forget")}
     if not (train_logits.isfinite().all() and test_logits.isfinite().all()):
         return found
-    probability = true_class_probability(train_logits, train_labels)
-    test_probability = true_class_probability(test_logits, test_labels)[test_gone]
-    found["mia.true-class-probability.svc"] = svc_attack(
-        probability[~gone], probability[gone], test_probability, max_fit=max_fit
-    )
-    member = F.cross_entropy(train_logits[gone].double(), train_labels[gone], reduction="none")
-    other = F.cross_entropy(test_logits[test_gone].double(), test_labels[test_gone], reduction="none")
-    found["mia.loss.auc"] = loss_auc(member, other)
-    found["mia.loss.tpr@1fpr"] = loss_tpr_at_one_percent(member, other)
-    return found
+    found["mia.true-class-probability.svc"] = Measured(None, 0)
+    if gone.any():
+        probability = true_class_probability(train_logits, sets.labels)
+        unseen = true_class_probability(test_logits, test_labels)[gone]
+        found["mia.true-class-probability.svc"] = svc_attack(
+            probability[~forget], probability[forget], unseen, max_fit=max_fit
+        )
+    return {
+        **found,
+        **_loss_attacks(train_logits, test_logits, sets),
+        **_softmax_attacks(train_logits, test_logits, sets, seed),
+    }
 
 
-def _relearning(bare: nn.Module, base: nn.Module, dataset: Dataset, test_gone: Tensor, seed: int) -> Measured:
-    test = dataset.test.subset(test_gone.nonzero().squeeze(1).to(dataset.test.labels.device))
-    inputs, labels = test.inputs(), test.labels
+def _loss_attacks(train_logits: Tensor, test_logits: Tensor, sets: ForgetSets) -> dict[str, Measured]:
+    """The forget set (members) against the test samples that are comparable with it, by the loss."""
+    forget, peers = sets.forget, sets.test.mask
+    member = F.cross_entropy(train_logits[forget].double(), sets.labels[forget], reduction="none")
+    other = F.cross_entropy(test_logits[peers].double(), sets.test.labels[peers], reduction="none")
+    return {"mia.loss.auc": loss_auc(member, other), "mia.loss.tpr@1fpr": loss_tpr_at_one_percent(member, other)}
+
+
+def _softmax_attacks(train_logits: Tensor, test_logits: Tensor, sets: ForgetSets, seed: int) -> dict[str, Measured]:
+    """The label-agnostic forgetting paper's attack by its protocol, and the balanced one."""
+    rng = generator(seed, "softmax-attack")
+    retain = (~sets.forget).nonzero().squeeze(1)
+    retain = retain[torch.randperm(len(retain), generator=rng)]
+    test = torch.randperm(len(test_logits), generator=rng)
+    forget = train_logits[sets.forget]
+    peers = test[sets.test.mask[test]]
+    if sets.gone.any():  # of the removed classes no sample is retained: the attack is learnt on the others
+        members, others, judged = retain, test[~sets.gone[test]], peers
+    else:
+        members, (others, judged) = retain[of_classes(sets.labels[retain], sets.classes)], peers.tensor_split(2)
+    own = derive(seed, "softmax-attack")
+    return {
+        "mia.softmax.xgboost": asr(train_logits[retain[: len(forget)]], test_logits[test], forget, seed=own),
+        "mia.softmax.xgboost-balanced": balanced_asr(
+            train_logits[members], test_logits[others], forget, test_logits[judged], seed=own
+        ),
+    }
+
+
+def _relearning(bare: nn.Module, base: nn.Module, dataset: Dataset, sets: ForgetSets, seed: int) -> Measured:
+    """Steps until half of what the base model knew is back: of removed classes' test samples, or of wrong labels.
+
+    Where samples with right labels are removed nothing must be lost, so that nothing can come back: blank.
+    """
+    if sets.gone.any():
+        judged = _where(dataset.test, sets.gone)
+        inputs, labels = judged.inputs(), judged.labels
+    elif not torch.equal(sets.labels, load(dataset.name).train.labels):
+        index = sets.forget.nonzero().squeeze(1)
+        index = index[torch.randperm(len(index), generator=generator(seed, "relearn-judged"))[:RELEARN_JUDGED]]
+        inputs, labels = dataset.train.inputs(index.to(dataset.train.images.device)), sets.labels[index]
+        labels = labels.to(inputs.device)
+    else:
+        return Measured(None, 0)
     with torch.no_grad():
         known = 100 * float((base(inputs).argmax(1) == labels).float().mean())
-    few = dataset.train.subset(attack_set(dataset.train.labels, derive(seed, "relearn")))
-    return relearn_steps(bare, few.inputs(), few.labels, inputs, labels, target=known / 2)
+    chosen = attack_set(sets.labels, derive(seed, "relearn")).to(dataset.train.images.device)
+    few = dataset.train.subset(chosen)
+    return relearn_steps(bare, few.inputs(), sets.labels.to(chosen.device)[chosen], inputs, labels, target=known / 2)
 
 
 @torch.no_grad()

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import benchmark
@@ -34,19 +33,6 @@ def small_net() -> nn.Module:
     first = [nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)]
     second = [nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten()]
     return nn.Sequential(*first, *second, nn.Linear(256, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Samples:
-    """600 handwritten digits of 8 x 8 pixels."""
-    raw = load_digits()
-    images = torch.tensor(raw.images[:600] * 16).clamp(0, 255).to(torch.uint8)[:, None]
-    return Samples(images, torch.tensor(raw.target[:600]), (0.305,), (0.376,))
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,10 @@ def test_a_miss_names_what_is_near(registry: Registry[object], wrong: str, near:
 
 
 def test_a_miss_without_anything_near_lists_what_is_known() -> None:
-    with pytest.raises(InputError, match=r"unknown data set 'zzz'; known: digits, four-gaussians, mnist-5k"):
+    with pytest.raises(
+        InputError,
+        match=r"unknown data set 'zzz'; known: cifar-10, digits, fashion-mnist, four-gaussians, mnist, mnist-5k",
+    ):
         DATA.get("zzz")
     with pytest.raises(InputError, match="known: none"):
         Registry[int]("number", list).get("one")

@@ -26,8 +26,8 @@ def splits(dataset: Dataset) -> tuple[Samples, Samples, Samples]:
     return dataset.train, dataset.selection, dataset.test
 
 
-def test_every_data_set_is_tested_here() -> None:
-    assert set(SIZES) == set(DATA)
+def test_every_packaged_data_set_is_tested_here() -> None:
+    assert set(SIZES) == {name for name in DATA if DATA.get(name).loader.startswith("packaged.")}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -83,7 +83,7 @@ def test_the_data_are_those_of_the_published_records(name: str, checksum: str) -
 @pytest.mark.parametrize("name", QUICK)
 def test_checksum_covers_images_and_labels_of_every_split(name: str) -> None:
     dataset = load(name)
-    assert getattr(packaged, DATA.get(name).loader)().checksum == dataset.checksum
+    assert getattr(packaged, DATA.get(name).loader.removeprefix("packaged."))().checksum == dataset.checksum
     seen = {dataset.checksum}
     for part in ("train", "selection", "test"):
         for field in ("images", "labels"):

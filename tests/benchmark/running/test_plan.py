@@ -76,7 +76,7 @@ def test_cells_of_one_seed_and_scenario_share_a_base(suite: Suite, store: Record
     plan = planned(suite, store)
     bases: dict[tuple[int, str], set[str]] = {}
     for cell in plan.cells:
-        bases.setdefault((cell.seed, cell.scenario), set()).add(plan.bases[cell.hash])
+        bases.setdefault((cell.seed, cell.scenario), set()).add(plan.needs[cell.hash][0])
     assert all(len(names) == 1 for names in bases.values())
     assert len({name for names in bases.values() for name in names}) == 4
 

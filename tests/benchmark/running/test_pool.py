@@ -66,11 +66,11 @@ def start(
     cells: list[Cell],
     store: RecordStore,
     jobs: int,
-    bases: dict[str, str] | None = None,
+    needs: dict[str, tuple[str, ...]] | None = None,
     events: list[str] | None = None,
 ) -> Iterator[Record]:
     setting = Setting(store.root, store.root / "cache", "cpu", 1, TIMEOUT)
-    each = {c.hash: f"base {c.hash}" for c in cells} if bases is None else bases
+    each = {c.hash: (f"base {c.hash}",) for c in cells} if needs is None else needs
     told = [] if events is None else events
     provenance = {c.hash: f"from {c.unit}" for c in cells}
     return pool.run(cells, each, provenance, setting, jobs, lambda c: told.append(f"start {c.unit}"))
@@ -138,7 +138,7 @@ def test_a_worker_that_ends_between_cells_is_replaced(store: RecordStore) -> Non
 
 def test_one_cell_builds_a_base_and_the_others_wait_for_it(store: RecordStore) -> None:
     cells = [cell("ok", i) for i in range(5)]
-    bases = dict(zip((c.hash for c in cells), ("a", "a", "a", "b", "a"), strict=True))
+    bases = {c.hash: (base,) for c, base in zip(cells, ("a", "a", "a", "b", "a"), strict=True)}
     events: list[str] = []
     for record in start(cells, store, 3, bases, events):
         events.append(f"end {record.cell.unit}")

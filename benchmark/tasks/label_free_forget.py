@@ -1,0 +1,197 @@
+"""label-free-forget: forget samples, a class or noisy labels; the paper's method reads no label (arXiv:2404.00506)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from benchmark.contracts import Recipe
+from benchmark.data import DATA
+from benchmark.models import check_model
+from benchmark.tasks import Task, Values
+from benchmark.tasks.class_forget import gaps
+
+#: Accuracy in percent of the test samples under which a base model has learnt too little to be amended.
+ABLE_BEFORE = 50.0
+#: Share of the forget set, in percent, that a base model must have learnt as it is labelled.
+LEARNT_BEFORE = 50.0
+#: Points of forget-set accuracy that the forget set must be worth: the original's above the retrained model's.
+WORTH = 1.0
+
+Kind = Literal["data-removal", "class-removal", "noisy-labels"]
+
+
+class LabelFreeForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A scenario: data, network, how the base model is trained, and what kind of forget set is made.
+
+    ``data-removal``: ``share`` (0.4) of the training samples of each class of the upper half (5 to 9 of ten), rounded
+    down. ``class-removal``: all of class i for seed i (modulo the number of classes). ``noisy-labels``: ``share``
+    (0.6) of each class of the lower half get a wrong label, uniform over all other classes; the base model learns the
+    wrong ones, and these samples must be forgotten. Which samples are drawn depends on the seed; ``forget_seed`` makes
+    every seed forget what that one does. ``labelled_share`` of the training samples have labels for the methods that
+    get few. ``attack_fit_samples`` caps what the SVC attack is fitted on.
+    """
+
+    data: str
+    model: str
+    training: Recipe
+    kind: Kind
+    task: Literal["label-free-forget"] = "label-free-forget"
+    share: float | None = None
+    forget_seed: int | None = None
+    labelled_share: float = 0.1
+    attack_fit_samples: int = 10_000
+
+    @property
+    def num_classes(self) -> int:
+        return DATA.get(self.data).num_classes
+
+    @property
+    def removed(self) -> float:
+        """The share of each affected class that is in the forget set."""
+        default = {"data-removal": 0.4, "class-removal": 1.0, "noisy-labels": 0.6}[self.kind]
+        return default if self.share is None else self.share
+
+    def drawn_by(self, seed: int) -> int:
+        """The seed that decides what a cell of ``seed`` forgets."""
+        return seed if self.forget_seed is None else self.forget_seed
+
+    def affected(self, seed: int) -> tuple[int, ...]:
+        """The classes that the forget set is taken from."""
+        half = self.num_classes // 2
+        upper, lower = range(half, self.num_classes), range(half)
+        one = (self.drawn_by(seed) % self.num_classes,)
+        return {"data-removal": tuple(upper), "class-removal": one, "noisy-labels": tuple(lower)}[self.kind]
+
+
+def _check(scenario: LabelFreeForget) -> None:
+    DATA.get(scenario.data)
+    check_model(scenario.model)
+    shape = DATA.get(scenario.data).shape
+    if (scenario.model == "mlp-toy") != (len(shape) == 1):
+        raise ValueError(f"model {scenario.model} does not take inputs of shape {shape} ({scenario.data})")
+    if scenario.kind == "class-removal" and scenario.share is not None:
+        raise ValueError("share cannot be chosen with kind class-removal, which takes a whole class")
+    if not 0 < scenario.removed <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, not {scenario.removed}")
+    if not 0 < scenario.labelled_share <= 1:
+        raise ValueError(f"labelled_share must be above 0 and at most 1, not {scenario.labelled_share}")
+    if scenario.forget_seed is not None and scenario.forget_seed < 0:
+        raise ValueError(f"forget_seed must be at least 0, not {scenario.forget_seed}")
+    if scenario.attack_fit_samples < 10:
+        raise ValueError(f"attack_fit_samples must be at least 10, not {scenario.attack_fit_samples}")
+
+
+def _unit(scenario: LabelFreeForget, seed: int) -> str:
+    if scenario.kind == "class-removal":
+        return f"class-{scenario.affected(seed)[0]}"
+    return f"draw-{scenario.drawn_by(seed)}"
+
+
+def _base(scenario: LabelFreeForget, seed: int) -> str:
+    labels = f"{scenario.removed}/{scenario.drawn_by(seed)}" if scenario.kind == "noisy-labels" else "true"
+    return f"{scenario.data}/{scenario.model}/{scenario.training}/{labels}/{seed}"
+
+
+_ASR = "mia.softmax.xgboost"
+_GAPS = (
+    "accuracy.train.retain",
+    "accuracy.train.forget",
+    "accuracy.test.all",
+    "accuracy.test.retain",
+    "accuracy.test.forget",
+    _ASR,
+    "mia.softmax.xgboost-balanced",
+    "mia.true-class-probability.svc",
+    "mia.loss.auc",
+    "mia.loss.tpr@1fpr",
+    "recovery.linear-probe",
+    "recovery.linear-probe@10",
+    "relearn.steps",
+)
+
+
+def derive(own: Values, reference: Values) -> dict[str, float | None]:
+    """Gaps to the retrained model of the same seed, and their average over the paper's columns.
+
+    Averaged are the absolute gaps of Train_r, Train_f, ASR, and of Test, or of Test_r and Test_f where a class goes.
+    """
+    found = gaps(_GAPS, own, reference)
+    by_class = found["accuracy.test.forget.gap"] is not None
+    tests = ("accuracy.test.retain", "accuracy.test.forget") if by_class else ("accuracy.test.all",)
+    averaged = [found[f"{name}.gap"] for name in ("accuracy.train.retain", "accuracy.train.forget", *tests, _ASR)]
+    known = [abs(gap) for gap in averaged if gap is not None]
+    found["gap.average"] = sum(known) / len(known) if len(known) == len(averaged) else None
+    return found
+
+
+def gates(original: Values | None, reference: Values | None) -> list[str]:
+    """Reasons why one seed's rows say nothing."""
+    original, reference = original or {}, reference or {}
+    reasons = []
+    able = original.get("accuracy.test.all")
+    # What noisy labels cost the base model in accuracy is the flaw itself, not a poor model: there retraining tells.
+    able = max((a for a in (able, reference.get("accuracy.test.all")) if a is not None), default=None)
+    if able is not None and able < ABLE_BEFORE:
+        reasons.append(f"base and retrained model are poor ones ({able:.1f} % of the test samples)")
+    learnt, unseen = original.get("accuracy.train.forget"), reference.get("accuracy.train.forget")
+    if learnt is not None and learnt < LEARNT_BEFORE:
+        reasons.append(f"the base model has hardly learnt the forget set ({learnt:.1f} %)")
+    if learnt is not None and unseen is not None and learnt - unseen < WORTH:
+        worth = f"{learnt:.1f} % of it right, retrained {unseen:.1f} %"
+        reasons.append(f"there is next to nothing to forget: the original has {worth}")
+    return reasons
+
+
+TASK = Task(
+    name="label-free-forget",
+    summary="forget samples, a class or noisy labels from a classifier, with or without labels",
+    version=1,
+    scenario=LabelFreeForget,
+    views={"retain": "xy", "forget": "xy", "selection": "xy", "labelled": "xy"},
+    metrics=(
+        "gap.average",
+        "accuracy.train.retain",
+        "accuracy.train.forget",
+        "accuracy.test.all",
+        "accuracy.test.retain",
+        "accuracy.test.forget",
+        _ASR,
+        "mia.softmax.xgboost-balanced",
+        "mia.true-class-probability.svc",
+        "mia.loss.auc",
+        "mia.loss.tpr@1fpr",
+        "recovery.linear-probe",
+        "recovery.linear-probe@10",
+        "relearn.steps",
+        "change.parameters",
+        "change.features",
+    ),
+    headline=(
+        "gap.average",
+        "accuracy.train.retain",
+        "accuracy.train.forget",
+        "accuracy.test.all",
+        "accuracy.test.retain",
+        "accuracy.test.forget",
+        _ASR,
+        "mia.softmax.xgboost-balanced",
+        "mia.loss.auc",
+        "recovery.linear-probe",
+        "recovery.linear-probe@10",
+        "relearn.steps",
+    ),
+    with_gaps=True,
+    rank_by="gap.average",
+    reference="retrain",
+    original="original",
+    implementation="benchmark.tasks.forgetting",
+    unit=_unit,
+    base=_base,
+    requests=lambda scenario: 1,
+    check=_check,
+    derive=derive,
+    gates=gates,
+    selection_criterion="ACC_sel (1 - |a_f - a_unseen|)",
+)
