@@ -19,6 +19,8 @@ from benchmark.errors import InputError, WorkersLost
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmark.running.records import Record
+
 app = typer.Typer(
     name="amendbench",
     help="How well can a trained vision model be amended? Methods under one protocol, with a leaderboard.",
@@ -126,9 +128,15 @@ def bench(
         session.describe(grown, workers, device, console)
     if dry_run:
         return
+    session.check_data(plan)
+
+    def first_board(found: list[Record]) -> None:
+        console.print("[bold]the first seed is done[/]; the others follow")
+        print_board(build_board(found, chosen), console)
+
     setting = pool.Setting(results, environment.cache_root(), device, chosen.threads, chosen.timeout)
     try:
-        records = session.execute(plan, setting, workers, console)
+        records = session.execute(plan, setting, workers, console, early=first_board)
         if grown is not None:
             apart = dataclasses.replace(setting, results=members)
             grown_records = session.execute(grown, apart, workers, console)

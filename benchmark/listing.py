@@ -56,5 +56,5 @@ SECTIONS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "suites": _suites,
     "data": lambda: [(name, DATA.get(name).summary) for name in DATA],
     "models": _models,
-    "metrics": lambda: [(m.name, f"{m.summary} [{m.unit or '0 to 1'}]") for m in METRICS.values()],
+    "metrics": lambda: [(m.name, f"{m.summary} [{m.unit or 'a number'}]") for m in METRICS.values()],
 }

@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from benchmark import environment
 from benchmark.config import convert, read_toml
+from benchmark.data import DATA
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.running import pool
@@ -93,6 +94,9 @@ def wanted(suite: Suite, methods: list[str] | None) -> list[tuple[Scenario, str]
     for name in methods or ():
         if name not in every:
             raise unknown("method with a search space", name, every)
+    for scenario in suite.scenarios.values():
+        if not DATA.get(scenario.settings.data).selection:
+            raise InputError(f"scenario {scenario.name}: {scenario.settings.data} has no selection split to tune on")
     pairs = [(scenario, method) for scenario in suite.scenarios.values() for method in scenario.methods]
     return [(s, m) for s, m in pairs if m in known[s.task] and (methods is None or m in methods)]
 

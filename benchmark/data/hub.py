@@ -45,7 +45,7 @@ FORMAT = 1
 class Repository:
     """A repository of the Hub; ``name`` is the data set's here, ``image`` the column of encoded images.
 
-    mean and std: channel statistics of the training images / 255.
+    mean and std: what the channels of images / 255 are normalised by; grey ones stay in [0, 1], as the papers have it.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Repository:
 
 def mnist() -> Dataset:
     """All of MNIST: 60,000 and 10,000 digits."""
-    return read(Repository("mnist", "ylecun/mnist", "mnist", "image", (0.1307,), (0.3081,)))
+    return read(Repository("mnist", "ylecun/mnist", "mnist", "image", (0.0,), (1.0,)))
 
 
 def fashion_mnist() -> Dataset:
     """All of Fashion-MNIST: 60,000 and 10,000 garments."""
     path = "zalando-datasets/fashion_mnist"
-    return read(Repository("fashion-mnist", path, "fashion_mnist", "image", (0.2860,), (0.3530,)))
+    return read(Repository("fashion-mnist", path, "fashion_mnist", "image", (0.0,), (1.0,)))
 
 
 def cifar_10() -> Dataset:

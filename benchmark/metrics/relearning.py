@@ -24,19 +24,20 @@ def relearn_steps(
     test_labels: Tensor,
     *,
     target: float,
+    most: int = MAX_STEPS,
 ) -> Measured:
     """Steps of SGD (lr 0.01, momentum 0.9, whole batch) until accuracy on the test samples is at least ``target``.
 
-    inputs, labels: the attacker's few labelled samples of all classes; test_inputs, test_labels: test samples of the
-    forgotten classes; target in percent. Normalisation and dropout stay in evaluation mode. 0 means that nothing was
-    forgotten; MAX_STEPS means that this many were not enough. The model itself is not changed. Its wrappers, if any,
-    are the caller's to remove: an attacker with the weights is not bound by them.
+    inputs, labels: the attacker's few labelled samples of all classes; test_inputs, test_labels: samples of what was
+    forgotten; target in percent. Normalisation and dropout stay in evaluation mode. 0 means that nothing was forgotten;
+    ``most`` means that this many were not enough. The model itself is not changed. Its wrappers, if any, are the
+    caller's to remove: an attacker with the weights is not bound by them.
     """
     attacked = copy.deepcopy(model).eval()
     for parameter in attacked.parameters():
         parameter.requires_grad_(True)
     optimiser = torch.optim.SGD(attacked.parameters(), lr=LR, momentum=0.9)
-    for step in range(MAX_STEPS):
+    for step in range(most):
         with torch.no_grad():
             known = accuracy(attacked(test_inputs), test_labels).value
         if known is not None and known >= target:
@@ -44,7 +45,7 @@ def relearn_steps(
         optimiser.zero_grad(set_to_none=True)
         F.cross_entropy(attacked(inputs), labels).backward()
         optimiser.step()
-    return Measured(float(MAX_STEPS), len(test_labels))
+    return Measured(float(most), len(test_labels))
 
 
 def attack_set(labels: Tensor, seed: int) -> Tensor:

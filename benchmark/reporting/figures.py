@@ -11,6 +11,36 @@ import numpy as np
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 
 
+def loss_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """L_UE and L_RA of label-agnostic forgetting, mean over each epoch, a panel a scenario; each (epochs,).
+
+    A dashed line marks the epoch in which L_UE is lowest: the peak of the forget signal.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(curves), figsize=(3.9 * len(curves), 3.1), squeeze=False)
+    for axis, (name, (unlearn, align)) in zip(axes[0], curves.items(), strict=True):
+        epochs = np.arange(1, len(unlearn) + 1)
+        axis.plot(epochs, unlearn, color=COLOURS[0])
+        peak = int(unlearn.argmin()) + 1
+        axis.axvline(peak, color="grey", linestyle="--", linewidth=1)
+        other = axis.twinx()
+        other.plot(epochs, align, color=COLOURS[1])
+        axis.set_title(f"{name}\nlowest L_UE in epoch {peak} of {len(unlearn)}", fontsize=9)
+        axis.set_xlabel("epoch", fontsize=8)
+        axis.set_ylabel("L_UE", color=COLOURS[0], fontsize=8)
+        other.set_ylabel("L_RA", color=COLOURS[1], fontsize=8)
+        for each in (axis, other):
+            each.tick_params(labelsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    plt.close(figure)
+
+
 def decision_regions(regions: Mapping[str, np.ndarray], forgotten: int, path: Path) -> None:
     """Predicted class over [-3, 3]^2 for each model, side by side; (S, S) arrays of class indices."""
     import matplotlib

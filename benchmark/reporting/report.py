@@ -18,6 +18,10 @@ from benchmark.tasks import TASKS
 DRAWN = ("original", "retrain", "svd-forgetting", "svd-forgetting+search", "logit-mask")
 
 
+#: Methods that keep the curves of their losses.
+CURVES = ("laf",)
+
+
 def render(results: Path, reports: Path) -> list[Path]:
     """Write every report; returns the files. The same records give the same bytes."""
     store = RecordStore(results)
@@ -31,6 +35,7 @@ def render(results: Path, reports: Path) -> list[Path]:
         if rows:
             boards[name] = rows
             written += _figures(name, records, store, reports, figures)
+            written += _curves(name, records, store, reports, figures)
     if not boards:
         raise InputError(f"there are no records in {results}; run: make bench TASK=class-forget")
     path = reports / "leaderboard.md"
@@ -60,5 +65,31 @@ def _figures(
                 f"Decision regions of {scenario} (suite {suite}, seed {seed}); the cross marks the forgotten class"
             )
             figures.append((f"figures/{path.name}", caption))
+            written.append(path)
+    return written
+
+
+def _curves(
+    suite: str, records: list[Record], store: RecordStore, reports: Path, figures: list[tuple[str, str]]
+) -> list[Path]:
+    """Loss curves of the first seed of every scenario in which a method kept them, a figure a method."""
+    written = []
+    for method in CURVES:
+        own = [record for record in records if record.status == "ok" and record.cell.method == method]
+        first = {r.cell.scenario: r for r in sorted(own, key=lambda r: -r.cell.seed)}
+        kept = {scenario: store.arrays(record) for scenario, record in sorted(first.items())}
+        curves = {
+            scenario: (arrays["curve.unlearn"], arrays["curve.align"])
+            for scenario, arrays in kept.items()
+            if "curve.unlearn" in arrays
+        }
+        if curves:
+            from benchmark.reporting.figures import loss_curves
+
+            path = reports / "figures" / f"{suite}-{method}-losses.png"
+            loss_curves(curves, path)
+            figures.append(
+                (f"figures/{path.name}", f"Losses of {method} in suite {suite}, mean over each epoch, first seed")
+            )
             written.append(path)
     return written

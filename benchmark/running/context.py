@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.environment import versions
 from benchmark.running.artifacts import ArtifactStore
 from benchmark.source import digest
 
@@ -33,5 +34,6 @@ class Context:
             "device": self.device.type,
             "threads": self.threads,
             "torch": str(torch.__version__),
+            "libraries": {name: versions()[name] for name in ("torchvision", "timm")},
         }
         return self.artifacts.get_or_build(full, build)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmark.data import DATA
 from benchmark.errors import InputError
 from benchmark.running import pool
 from benchmark.running.plan import Plan
@@ -34,6 +35,15 @@ def check_device(device: str) -> str:
     if not torch.cuda.is_available() or int(device[5:] or 0) >= count:
         raise InputError(f"device {device!r} was asked for, but torch sees {count} CUDA devices; use DEVICE=cpu")
     return device
+
+
+def check_data(plan: Plan) -> None:
+    """Fetch what is about to be used and does not come with packages: one clear InputError, not one a cell."""
+    names = sorted({str(cell.settings["data"]) for cell in plan.todo})
+    for name in (name for name in names if DATA.get(name).loader.startswith("hub.")):
+        from benchmark.data.packaged import load
+
+        load(name)
 
 
 def describe(plan: Plan, jobs: int, device: str, console: Console) -> None:
@@ -71,13 +81,22 @@ def terminated_like_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def execute(plan: Plan, setting: pool.Setting, jobs: int, console: Console) -> list[Record]:
+def execute(
+    plan: Plan,
+    setting: pool.Setting,
+    jobs: int,
+    console: Console,
+    early: Callable[[list[Record]], None] = lambda records: None,
+) -> list[Record]:
     """Run what is left of a plan; returns the records of all its cells that have one.
 
-    Raises KeyboardInterrupt after stopping the workers; what was finished stays.
+    ``early`` is told of all records of the first seed once they are there, where other seeds follow. Raises
+    KeyboardInterrupt after stopping the workers; what was finished stays.
     """
     records = dict(plan.cached)
     todo = plan.todo
+    first = min(cell.seed for cell in plan.cells)
+    awaited = {cell.hash for cell in todo if cell.seed == first} if todo and todo[-1].seed != first else set()
     if not todo:
         return list(records.values())
     columns = (
@@ -99,6 +118,10 @@ def execute(plan: Plan, setting: pool.Setting, jobs: int, console: Console) -> l
         ended = pool.run(todo, plan.needs, plan.provenance, setting, jobs, starts)
         for done, record in enumerate(ended, start=1):
             records[record.hash] = record
+            if record.hash in awaited:
+                awaited.remove(record.hash)
+                if not awaited:
+                    early([r for r in records.values() if r.cell.seed == first])
             progress.update(bar, advance=plan.seconds[record.hash], done=done)
             if record.failure is not None:
                 what = f"{record.cell.scenario} {record.cell.method} seed {record.cell.seed}: {record.status}"

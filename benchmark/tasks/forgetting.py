@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from benchmark.metrics.accuracy import accuracy
 from benchmark.metrics.change import feature_change, parameter_change
 from benchmark.metrics.membership import loss_auc, loss_tpr_at_one_percent, svc_attack, true_class_probability
 from benchmark.metrics.probe import linear_probe
-from benchmark.metrics.relearning import attack_set, relearn_steps
+from benchmark.metrics.relearning import MAX_STEPS, attack_set, relearn_steps
 from benchmark.metrics.softmax_attack import asr, balanced_asr
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import logits_and_features, underlying
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 HALF = torch.finfo(torch.float16)
 #: Forget-set samples that the relearning attack is judged on at most, where it is judged on those.
 RELEARN_JUDGED = 200
+#: Steps of relearning wrong labels: what a few samples do not bring back at once they never do.
+RELEARN_STEPS = 50
 
 
 def data_checksum(scenario: Scenario) -> str:
@@ -51,7 +54,7 @@ def base_model(scenario: Scenario, seed: int, context: Context) -> nn.Module:
     labels, flaw = None, None
     if not isinstance(scenario, ClassForget) and scenario.kind == "noisy-labels":
         labels = sets_of(scenario, seed).labels
-        flaw = {"kind": scenario.kind, "share": scenario.removed, "drawn by": scenario.drawn_by(seed)}
+        flaw = {"kind": scenario.kind, "labels": hashlib.sha256(labels.numpy().tobytes()).hexdigest()}
     return base_models.base_model(scenario.data, scenario.model, scenario.training, seed, context, labels, flaw)
 
 
@@ -67,6 +70,7 @@ def build(
     """The problem of one request. Classes that earlier requests forgot are in no view any more."""
     dataset = base_models.on_device(scenario.data, context.device)
     parts = _parts(scenario, seed, request, dataset, access)
+    told_nothing = not isinstance(scenario, ClassForget) and access.label_free
     views = {name: View(name, samples, access, ledger) for name, samples in parts.items()}
     problem = ForgetProblem(
         model=copy.deepcopy(model).eval(),
@@ -74,7 +78,7 @@ def build(
         forget=views["forget"],
         selection=views["selection"],
         labelled=views["labelled"],
-        forget_classes=_asked(scenario, seed, request),
+        forget_classes=() if told_nothing else _asked(scenario, seed, request),
         num_classes=dataset.num_classes,
         recipe=scenario.training,
         device=context.device,
@@ -102,14 +106,17 @@ def _parts(scenario: Scenario, seed: int, request: int, dataset: Dataset, access
         else of_classes(sets.labels, _asked(scenario, seed, request))
     )
     retain = ~forget & ~of_classes(sets.labels, gone)
-    train = replace(dataset.train, labels=sets.labels.to(dataset.train.labels.device))
+    train, order = replace(dataset.train, labels=sets.labels.to(dataset.train.labels.device)), torch.arange(len(forget))
+    if not isinstance(scenario, ClassForget):  # some data sets are sorted by class: a position would tell it
+        order = torch.randperm(len(forget), generator=generator(seed, "view-order"))
     masks = {"retain": retain, "forget": forget, "labelled": retain & sets.labelled}
     if access.few_labels:
         masks |= {name: mask & sets.labelled for name, mask in masks.items() if "y" in access.views.get(name, "")}
     for name, mask in masks.items():
         if "y" in access.views.get(name, "") and not mask.any():
             raise InputError(f"no sample of the {name} view is labelled: its labelled_share is too small")
-    parts = {name: _where(train, mask) for name, mask in masks.items()}
+    device = train.images.device
+    parts = {name: train.subset(order[mask[order]].to(device)) for name, mask in masks.items()}
     return {**parts, "selection": _where(dataset.selection, ~of_classes(dataset.selection.labels, gone))}
 
 
@@ -272,7 +279,8 @@ def _relearning(bare: nn.Module, base: nn.Module, dataset: Dataset, sets: Forget
         judged = _where(dataset.test, sets.gone)
         inputs, labels = judged.inputs(), judged.labels
     elif not torch.equal(sets.labels, load(dataset.name).train.labels):
-        index = sets.forget.nonzero().squeeze(1)
+        judged_on = sets.forget.index_fill(0, attack_set(sets.labels, derive(seed, "relearn")), False)
+        index = judged_on.nonzero().squeeze(1)
         index = index[torch.randperm(len(index), generator=generator(seed, "relearn-judged"))[:RELEARN_JUDGED]]
         inputs, labels = dataset.train.inputs(index.to(dataset.train.images.device)), sets.labels[index]
         labels = labels.to(inputs.device)
@@ -282,7 +290,9 @@ def _relearning(bare: nn.Module, base: nn.Module, dataset: Dataset, sets: Forget
         known = 100 * float((base(inputs).argmax(1) == labels).float().mean())
     chosen = attack_set(sets.labels, derive(seed, "relearn")).to(dataset.train.images.device)
     few = dataset.train.subset(chosen)
-    return relearn_steps(bare, few.inputs(), sets.labels.to(chosen.device)[chosen], inputs, labels, target=known / 2)
+    told = sets.labels.to(chosen.device)[chosen]
+    cap = MAX_STEPS if sets.gone.any() else RELEARN_STEPS
+    return relearn_steps(bare, few.inputs(), told, inputs, labels, target=known / 2, most=cap)
 
 
 @torch.no_grad()

@@ -119,7 +119,7 @@ def test_the_leaderboard_as_json_has_the_promised_keys(finished: Path, capsys: p
     assert rows[-1]["method"] == "logit-mask"
     for row in rows:
         assert set(row) == {"task", "scenario", "method", "kind", "n", "status", "metrics", "cost", "access"} | {
-            "device", "cells", "units", "reasons", "code", "devices",
+            "device", "cells", "units", "reasons", "code", "devices", "label_free", "rank", "rank_label_free",
         }  # fmt: skip
         for metric in row["metrics"].values():
             assert set(metric) == {"mean", "low", "high", "n", "unit", "better"}
@@ -129,6 +129,11 @@ def test_the_leaderboard_as_json_has_the_promised_keys(finished: Path, capsys: p
         assert row["metrics"]["tow"]["mean"] is not None
     msgspec.convert(rows, list[Row])
     by_name = {row["method"]: row for row in rows}
+    assert {row["method"]: row["rank"] for row in rows} == dict.fromkeys(by_name) | {
+        row["method"]: number for number, row in enumerate(rows[2:-1], start=1)
+    }
+    assert all(row["rank_label_free"] is None for row in rows)  # of the ranked ones each reads labels
+    assert {row["method"] for row in rows if row["label_free"]} == {"original", "logit-mask"}
     assert by_name["logit-mask"]["access"] == {}
     assert by_name["svd-forgetting"]["access"]["retain"]["labels"] > 0
     assert by_name["svd-forgetting"]["metrics"]["accuracy.test.forget"]["mean"] < 10

@@ -13,7 +13,7 @@ import torch
 from benchmark import environment
 from benchmark.determinism import make_deterministic, seed_cell
 from benchmark.errors import InputError
-from benchmark.timing import Stopwatch
+from benchmark.timing import Lap, Stopwatch
 
 CPU = torch.device("cpu")
 
@@ -48,6 +48,36 @@ def test_a_block_that_fails_is_counted() -> None:
     with pytest.raises(ValueError, match="no"):
         fails()
     assert watch.seconds >= 0.02
+
+
+def test_a_lap_measures_its_part_and_the_bill_stays_the_blocks() -> None:
+    watch = Stopwatch(CPU)
+    with watch.running():
+        time.sleep(0.05)
+        with watch.lap() as lap:
+            time.sleep(0.1)
+    assert 0.1 <= lap.seconds < 0.15
+    assert lap.seconds + 0.05 <= watch.seconds < 0.25  # once
+    assert lap.device_seconds < 0.05
+
+
+def test_a_laps_peak_is_that_of_its_block_so_far() -> None:
+    watch = Stopwatch(CPU)
+    with watch.running(), watch.lap() as lap:
+        _ = torch.ones(8_000_000)
+    if watch.peak_bytes is None:
+        pytest.skip("this system does not tell")
+    assert lap.peak_bytes is not None
+    assert 25e6 < lap.peak_bytes <= watch.peak_bytes
+
+
+def test_an_earlier_laps_cost_is_put_on_the_bill() -> None:
+    watch = Stopwatch(CPU)
+    watch.add(Lap(2.0, 3.0, None))
+    assert (watch.seconds, watch.device_seconds, watch.peak_bytes) == (2.0, 3.0, None)
+    watch.add(Lap(1.0, 0.5, 700))
+    watch.add(Lap(0.0, 0.0, 300))
+    assert (watch.seconds, watch.device_seconds, watch.peak_bytes) == (3.0, 3.5, 700)
 
 
 @pytest.fixture

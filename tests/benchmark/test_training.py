@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from benchmark import training
 from benchmark.contracts import Access, Ledger, Recipe
 from benchmark.data.views import Samples, View
 from benchmark.errors import DivergenceError
-from benchmark.training import epochs, optimise, paired, sgd, train_classifier
+from benchmark.training import adam, epochs, optimise, optimiser_of, paired, sgd, train_classifier
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -106,6 +107,37 @@ def test_sgd_is_the_papers() -> None:
     assert not sgd(network(), 0.1, momentum=0.0).defaults["nesterov"]
 
 
+def test_a_recipe_names_its_optimiser() -> None:
+    model = network()
+    found = optimiser_of(model, Recipe(1, 0.003, 4, weight_decay=1e-4, schedule="constant", optimiser="adam"))
+    assert isinstance(found, torch.optim.Adam)
+    assert (found.defaults["lr"], found.defaults["weight_decay"], found.defaults["betas"]) == (
+        0.003,
+        1e-4,
+        (0.9, 0.999),
+    )
+    assert [p for group in found.param_groups for p in group["params"]] == list(model.parameters())
+    plain = optimiser_of(model, Recipe(1, 0.1, 4, momentum=0.5, schedule="constant"))
+    assert isinstance(plain, torch.optim.SGD)
+    assert (plain.defaults["lr"], plain.defaults["momentum"], plain.defaults["weight_decay"]) == (0.1, 0.5, 5e-4)
+
+
+def test_a_first_step_of_adam_is_as_long_as_its_rate() -> None:
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimise([1.0], lambda x: (torch.tensor([5.0, -0.01]) * parameter).sum(), adam([parameter], 0.1))
+    assert parameter.tolist() == pytest.approx([0.9, -1.9], abs=1e-5)
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
+def test_adam_learns_the_toy(schedule: str) -> None:
+    view, model = toy(), network()
+    recipe = Recipe(5, 0.05, 32, schedule=schedule, optimiser="adam")  # type: ignore[arg-type]
+    train_classifier(model, view, recipe, seeded())
+    everything = view.everything()
+    with torch.no_grad():
+        assert float((model(everything.x).argmax(1) == everything.y).float().mean()) > 0.99
+
+
 def test_epochs_are_shuffled_anew() -> None:
     orders = [batch.index.tolist() for batch in epochs(toy(8), 8, 3, seeded())]
     assert [sorted(order) for order in orders] == [list(range(8))] * 3
@@ -123,6 +155,20 @@ def test_a_recipe_must_make_sense() -> None:
     for wrong in ({"epochs": 0}, {"batch_size": -1}, {"lr": 0.0}):
         with pytest.raises(ValueError, match="must be above 0"):
             Recipe(**{"epochs": 1, "lr": 0.1, "batch_size": 4, **wrong})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"optimiser": "adam", "momentum": 0.5}, "momentum cannot be chosen with optimiser adam"),
+        ({"schedule": "one-cycle", "momentum": 0.5}, "momentum cannot be chosen with schedule one-cycle"),
+        ({"momentum": 1.0}, r"momentum 1.0 must be in \[0, 1\)"),
+        ({"weight_decay": -0.1}, "weight_decay -0.1 at least 0"),
+    ],
+)
+def test_what_a_recipe_would_not_use_or_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Recipe(**{"epochs": 1, "lr": 0.1, "batch_size": 4, "schedule": "constant", **changes})
 
 
 def test_cross_entropy_is_the_mean_over_a_batch() -> None:

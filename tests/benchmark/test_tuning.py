@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,14 @@ import pytest
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError
 from benchmark.suite import FOLDER, load_suite
+from benchmark.tasks import TASKS
 from benchmark.tuning import Range, Study, Trial, _bases, _keep, _suggest, spaces
 
 pytest.importorskip("tomlkit")
+
+
+#: Base models a seed of the suite ``embedded``, by network.
+LEARNT = {"vgg-small": 1, "resnet-small": 1, "laf-cnn": 2}
 
 
 def study(scores: list[float]) -> Study:
@@ -62,8 +68,10 @@ def test_a_choice_is_written_into_the_suite_with_its_provenance(tmp_path: Path) 
 def test_each_base_is_built_once() -> None:
     suite = load_suite("embedded")
     wanted = [(s, m) for s in suite.scenarios.values() for m in ("finetune", "scrub")]
-    bases = [(s.settings.model, seed) for s, seed in _bases(wanted, suite)]
-    assert len(bases) == len(set(bases)) == 2 * len(suite.tuning.seeds)
+    bases = [(TASKS.get(s.task).base(s.settings, seed), s.settings.model) for s, seed in _bases(wanted, suite)]
+    assert len(bases) == len(set(bases))
+    counts = Counter(model for _, model in bases)  # the label-free network is trained on true and on noisy labels
+    assert counts == {model: n * len(suite.tuning.seeds) for model, n in LEARNT.items()}
 
 
 def test_suggestions_stay_in_their_range() -> None:

@@ -351,5 +351,6 @@ def test_all_of_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     assert int(counts[0]) == 5_923
     assert int((counts[5:] * 2 // 5).sum()) == 11_760  # 40 % of classes 5 to 9, rounded down class by class
     pixels = dataset.train.images.float() / 255
-    assert float(pixels.mean()) == pytest.approx(dataset.train.mean[0], abs=1e-4)
-    assert float(pixels.std()) == pytest.approx(dataset.train.std[0], abs=1e-4)
+    assert float(pixels.mean()) == pytest.approx(0.1307, abs=1e-4)
+    assert float(pixels.std()) == pytest.approx(0.3081, abs=1e-4)
+    torch.testing.assert_close(dataset.train.inputs(slice(2)), pixels[:2])  # as the paper reads them: in [0, 1]

@@ -8,13 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmark.discovery import METHODS
+from benchmark.reporting import cells
 from benchmark.reporting.board import MetricCell, Row, build_board
 from benchmark.running.records import Record
 from benchmark.stats import t_interval
 from benchmark.suite import load_suite
+from benchmark.tasks import TASKS
 
 Make = Callable[..., Record]
 SUITE = load_suite("smoke")
+SAMPLES = "digits-data-removal"
 GOOD = {
     "accuracy.test.retain": 97.0,
     "accuracy.test.forget": 0.0,
@@ -226,3 +230,106 @@ def test_a_row_without_its_reference_is_unreliable(make_record: Make) -> None:
     records = [make_record("retrain", GOOD), make_record("finetune", GOOD), make_record("finetune", GOOD, seed=1)]
     row = by_method(records)["finetune"]
     assert (row.status, row.reasons) == ("unreliable", ["seed 1: there is no retrained model to compare with"])
+
+
+NAMES = ("accuracy.train.retain", "accuracy.train.forget", "accuracy.test.all", "mia.softmax.xgboost")
+
+
+def apart(distance: float | None) -> dict[str, float | None]:
+    """Metrics of label-free forgetting whose average gap to ``apart(0.0)`` is ``distance``."""
+    return dict.fromkeys(NAMES, None if distance is None else 80.0 + distance)
+
+
+def label_free(make: Make, distances: dict[str, float | None]) -> list[Record]:
+    methods = {"retrain": 0.0, "original": 15.0, **distances}
+    return [make(name, apart(value), scenario=SAMPLES) for name, value in methods.items()]
+
+
+def test_the_smallest_gap_is_ranked_first_and_none_last(make_record: Make) -> None:
+    distances = {"laf": 3.0, "finetune": -0.5, "neggrad-plus": None, "laf-r": 1.0}
+    rows = build_board(label_free(make_record, distances), SUITE)
+    assert [row.method for row in rows] == ["original", "retrain", "finetune", "laf-r", "laf", "neggrad-plus"]
+    assert [row.metrics["gap.average"].mean for row in rows] == [15.0, 0.0, 0.5, 1.0, 3.0, None]
+    assert {row.status for row in rows} == {"ok"}
+
+
+def test_ranks_count_all_rows_and_those_without_labels(make_record: Make) -> None:
+    distances = {"finetune": 1.0, "laf": 2.0, "laf-r": 3.0, "bad-teacher": 4.0, "neggrad-plus": None}
+    rows = build_board(label_free(make_record, distances), SUITE)
+    assert [(row.method, row.rank, row.rank_label_free) for row in rows] == [
+        ("original", None, None), ("retrain", None, None), ("finetune", 1, None), ("laf", 2, 1), ("laf-r", 3, None),
+        ("bad-teacher", 4, 2), ("neggrad-plus", None, None),
+    ]  # fmt: skip
+    assert [row.method for row in rows if row.label_free] == ["original", "laf", "bad-teacher"]
+    assert [cells.ranks(row) for row in rows] == ["", "", "1", "2 (1)", "3", "4 (2)", ""]
+
+
+def test_ranks_start_anew_in_every_scenario(make_record: Make) -> None:
+    records = [make_record(m, GOOD, scenario=s) for s in ("digits", "four-gaussians") for m in ("retrain", "finetune")]
+    assert [row.rank for row in build_board(records) if row.method == "finetune"] == [1, 1]
+
+
+def test_a_partial_row_is_not_ranked_and_no_rank_is_left_out_for_it(make_record: Make) -> None:
+    records = label_free(make_record, {"laf": 1.0, "laf-r": 2.0, "finetune": 3.0})
+    records += [
+        make_record(m, apart(3.0 * (m != "retrain")), scenario=SAMPLES, seed=1) for m in ("retrain", "finetune")
+    ]
+    records += [make_record("laf-r", apart(2.0), scenario=SAMPLES, seed=1)]
+    rows = {row.method: row for row in build_board(records, SUITE)}
+    assert rows["laf"].status == "partial"
+    assert {name: row.rank for name, row in rows.items()} == {
+        "original": None, "retrain": None, "laf-r": 1, "finetune": 2, "laf": None,
+    }  # fmt: skip
+
+
+def test_cheats_are_not_ranked(make_record: Make) -> None:
+    rows = by_method([make_record(m, GOOD) for m in ("retrain", "logit-mask", "finetune")])
+    assert (rows["finetune"].rank, rows["logit-mask"].rank, rows["retrain"].rank) == (1, None, None)
+
+
+def test_a_later_hyper_parameter_with_its_default_outdates_nothing(make_record: Make) -> None:
+    """Records of a time when a method had fewer hyper-parameters; one that the suite sets to another value counts."""
+    reference, record = (make_record(m, apart(v), scenario=SAMPLES) for m, v in (("retrain", 0.0), ("laf", 1.0)))
+    chosen, defaults = SUITE.scenarios[SAMPLES].methods["laf"], METHODS.get("laf").defaults()
+    assert chosen["latent_dim"] == defaults["latent_dim"]
+    assert chosen["batch_size"] != defaults["batch_size"]
+
+    def status(parameters: dict[str, Any]) -> str:
+        return by_method([reference, recast(record, parameters=parameters)], suite=SUITE)["laf"].status
+
+    for name in chosen:
+        fewer = {key: value for key, value in chosen.items() if key != name}
+        assert status(fewer) == ("ok" if chosen[name] == defaults[name] else "outdated"), name
+    assert status({**chosen, "withdrawn": 1}) == "outdated"
+    assert status({**chosen, "latent_dim": 9}) == "outdated"
+
+
+def test_columns_that_are_blank_in_every_row_are_left_out(make_record: Make) -> None:
+    task = TASKS.get("label-free-forget")
+    rows = build_board(label_free(make_record, {"laf": 2.0}), SUITE)
+    assert cells.columns(task, rows) == ["gap.average", *NAMES]
+    blank = {"accuracy.test.retain": None, "relearn.steps": 3.0}
+    more = [*label_free(make_record, {}), make_record("laf", {**apart(2.0), **blank}, scenario=SAMPLES)]
+    assert cells.columns(task, build_board(more, SUITE)) == ["gap.average", *NAMES, "relearn.steps"]
+
+
+def test_a_value_has_its_gap_in_brackets_where_the_task_wants_it(make_record: Make) -> None:
+    task, name = TASKS.get("label-free-forget"), "accuracy.test.all"
+    distances = {"laf": 2.0, "laf-r": -1.25, "finetune": 0.0, "neggrad-plus": None, "bad-teacher": 0.04}
+    rows = by_method(label_free(make_record, distances))
+    assert {method: cells.value(task, row, name) for method, row in rows.items()} == {
+        "original": "95.0 (+15.0)", "retrain": "80.0", "laf": "82.0 (+2.0)", "laf-r": "78.8 (-1.2)",
+        "finetune": "80.0 (0.0)", "neggrad-plus": "-", "bad-teacher": "80.0 (0.0)",
+    }  # fmt: skip
+    assert cells.value(task, rows["laf"], "gap.average") == "2.0"
+    alone = by_method([make_record("laf", apart(2.0), scenario=SAMPLES)])["laf"]
+    assert cells.value(task, alone, name) == "82.0"  # there is nothing to compare it with
+    of_classes = by_method(block(make_record, 1))["original"]
+    assert cells.value(TASKS.get("class-forget"), of_classes, "accuracy.test.forget") == "98.0"
+
+
+def test_no_arrow_where_retraining_is_the_aim(make_record: Make) -> None:
+    task = TASKS.get("label-free-forget")
+    assert cells.heading("gap.average", task) == "avg gap (points) ↓"
+    assert "↑" not in "".join(cells.heading(name, task) for name in task.headline)
+    assert "↑" in cells.heading("accuracy.test.retain", TASKS.get("class-forget"))

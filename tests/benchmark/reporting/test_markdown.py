@@ -74,8 +74,10 @@ def test_the_page_has_a_row_a_method(make_record: Make) -> None:
     records.append(make_record("finetune", {}, status="timeout"))
     text = page(records)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert [row.split(" | ")[0] for row in rows[2:]] == [
-        "| retrain *(reference)*", "| **svd-forgetting**", "| finetune", "| logit-mask *(cheat)*",
+    assert rows[0].startswith("| # | method | n | ")
+    assert [row.split(" | ")[:3] for row in rows[2:]] == [
+        ["| ", "retrain *(reference)*", "2"], ["| ", "**svd-forgetting**", "2"],
+        ["| ", "finetune", "0"], ["| ", "logit-mask *(cheat)*", "2"],
     ]  # fmt: skip
     assert "SUITE=smoke SCENARIOS=digits SEEDS=2" in text
     assert "97.0" in rows[2]

@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> RecordStore:
 
 @pytest.fixture
 def suite() -> Suite:
-    return select(load_suite("smoke"), None, None, ["svd-forgetting", "finetune"])
+    return select(load_suite("smoke"), "class-forget", None, ["svd-forgetting", "finetune"])
 
 
 def planned(suite: Suite, store: RecordStore, seeds: int = 2, **options: bool) -> Plan:
@@ -79,6 +79,24 @@ def test_cells_of_one_seed_and_scenario_share_a_base(suite: Suite, store: Record
         bases.setdefault((cell.seed, cell.scenario), set()).add(plan.needs[cell.hash][0])
     assert all(len(names) == 1 for names in bases.values())
     assert len({name for names in bases.values() for name in names}) == 4
+
+
+def test_methods_with_a_stage_in_common_need_it_and_others_do_not(store: RecordStore) -> None:
+    names = ["laf", "laf-r", "laf-r+few-labels", "finetune"]
+    suite = select(load_suite("smoke"), "label-free-forget", None, names)
+    plan = planned(suite, store)
+    needs = {(c.scenario, c.seed, c.method): plan.needs[c.hash] for c in plan.cells}
+    stages = set()
+    for scenario, seed in {(scenario, seed) for scenario, seed, _ in needs}:
+        (base,) = needs[scenario, seed, "finetune"]
+        assert needs[scenario, seed, "retrain"] == (base,)
+        shared = {needs[scenario, seed, name] for name in names[:3]}
+        assert len(shared) == 1
+        ((first, stage),) = shared
+        assert first == base != stage
+        stages.add(stage)
+    assert len(stages) == 6  # one a scenario and seed, although two scenarios have a base in common
+    assert len({needs[s, 0, "finetune"] for s in suite.scenarios}) == 2
 
 
 def test_nothing_is_cached_at_first(suite: Suite, store: RecordStore) -> None:

@@ -151,14 +151,29 @@ def test_one_cell_builds_a_base_and_the_others_wait_for_it(store: RecordStore) -
 def test_a_base_that_is_there_serves_many_at_once(store: RecordStore) -> None:
     cells = [cell("ok", i) for i in range(3)]
     events: list[str] = []
-    for record in start(cells, store, 2, {c.hash: "a" for c in cells}, events):
+    for record in start(cells, store, 2, {c.hash: ("a",) for c in cells}, events):
         events.append(f"end {record.cell.unit}")
     assert events[:4] == ["start u0", "end u0", "start u1", "start u2"]
 
 
+def test_cells_that_share_a_stage_run_one_after_the_other(store: RecordStore) -> None:
+    """Also where their base model is there already; who needs the base alone need not wait."""
+    cells = [cell("ok", i) for i in range(5)]
+    stage = ("a", "a/stage")
+    needs = {c.hash: need for c, need in zip(cells, (("a",), stage, stage, ("a",), stage), strict=True)}
+    events: list[str] = []
+    for record in start(cells, store, 3, needs, events):
+        events.append(f"end {record.cell.unit}")
+    built = events.index("end u1")
+    assert events.index("end u0") < events.index("start u1") < built
+    assert events.index("start u3") < built  # it does not wait for the stage
+    assert min(events.index("start u2"), events.index("start u4")) > built
+    assert len([e for e in events if e.startswith("end")]) == 5
+
+
 def test_a_builder_that_dies_does_not_block_its_base(store: RecordStore) -> None:
     cells = [cell("exit", 0), cell("ok", 1), cell("ok", 2)]
-    records = list(start(cells, store, 2, {c.hash: "a" for c in cells}))
+    records = list(start(cells, store, 2, {c.hash: ("a",) for c in cells}))
     assert sorted((r.cell.seed, r.status) for r in records) == [(0, "failed"), (1, "ok"), (2, "ok")]
 
 

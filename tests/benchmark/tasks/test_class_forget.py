@@ -21,6 +21,7 @@ from benchmark.running.records import RecordStore
 from benchmark.suite import load_suite
 from benchmark.tasks import TASKS, forgetting
 from benchmark.tasks.class_forget import KNOWN_AFTER_RETRAINING, KNOWN_BEFORE, ClassForget, derive, gates
+from benchmark.tasks.forget_sets import ForgetSets, Peers
 
 TASK = TASKS.get("class-forget")
 EVERYTHING = Access(retain="xy", forget="xy", selection="xy")
@@ -250,13 +251,15 @@ def test_what_is_kept_gives_the_same_metrics_again(make_cell: Any, context: Cont
     written = store.read(cell.file)
     assert written is not None
     kept = store.arrays(written)
+    train_labels, test_labels = (torch.from_numpy(kept[name]).long() for name in ("train.labels", "test.labels"))
+    gone = torch.isin(test_labels, torch.from_numpy(kept["forgotten"]).long())
+    forget, nothing = torch.from_numpy(kept["train.forget"]), Peers(torch.zeros(0, dtype=torch.bool), test_labels[:0])
+    sets = ForgetSets((0,), train_labels, forget, ~forget, gone, Peers(gone, test_labels), nothing)
+    train_logits, test_logits = (torch.from_numpy(kept[name]).float() for name in ("train.logits", "test.logits"))
     again = forgetting.scores(
-        *(torch.from_numpy(kept[name]).float() if "logits" in name else torch.from_numpy(kept[name]).long()
-          for name in ("train.logits", "train.labels", "test.logits", "test.labels")),
-        tuple(kept["forgotten"].tolist()),
-        cell.settings["attack_fit_samples"],
-    )  # fmt: skip
-    assert len(again) == 8
+        train_logits, test_logits, test_labels, sets, cell.settings["attack_fit_samples"], cell.seed
+    )
+    assert len(again) == 10
     for name, measured in again.items():
         assert (measured.value, measured.n) == (record.metrics[name].value, record.metrics[name].n), name
     assert kept["train.logits"].dtype == np.float16
