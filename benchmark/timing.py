@@ -41,11 +41,12 @@ class Stopwatch:
     @contextmanager
     def lap(self) -> Iterator[Lap]:
         """Measure a part of the running block; its cost stays on the block's bill."""
-        lap = Lap()
+        lap, before = Lap(), (self.device_seconds, self.seconds)
         cpu, wall = self._now()
         yield lap
         end_cpu, end_wall = self._now()
-        lap.seconds, lap.device_seconds = end_wall - wall, end_cpu - cpu
+        lap.seconds = end_wall - wall + self.seconds - before[1]  # with what was added meanwhile
+        lap.device_seconds = end_cpu - cpu + self.device_seconds - before[0]
         on_gpu = self.device.type == "cuda"
         peak = torch.cuda.max_memory_allocated(self.device) if on_gpu else _resident("VmHWM")
         if self._before is not None and peak is not None:

@@ -7,7 +7,6 @@ the declared limit. Images stay on the device as uint8 and are normalised batch 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -121,18 +120,9 @@ class View:
         read = {names[letter]: int(seen.sum()) for letter, seen in self._seen.items()}
         return {**{name: n for name, n in read.items() if n}, "passes": self._passes}
 
-    @contextmanager
-    def tallied(self) -> Iterator[Tally]:
-        """What the block reads, apart; it is added to the view's own counts when the block ends."""
-        before = Tally(dict(self._seen), self._passes)
-        self._seen, self._passes = {letter: torch.zeros_like(self._touched) for letter in FIELDS}, 0
-        tally = Tally({}, 0)
-        try:
-            yield tally
-        finally:
-            tally.seen, tally.passes = dict(self._seen), self._passes
-            self._seen = {letter: seen | before.seen[letter] for letter, seen in self._seen.items()}
-            self._passes += before.passes
+    def tally(self) -> Tally:
+        """What has been read of this view so far."""
+        return Tally(dict(self._seen), self._passes)
 
     def count(self, tally: Tally) -> None:
         """Count what was read elsewhere in this view's stead; it is guarded as if it were read now."""

@@ -19,6 +19,8 @@ from benchmark.suite import Suite, methods_of
 from benchmark.tasks import TASKS, Task
 
 RowStatus = Literal["ok", "partial", "unreliable", "outdated", "failed", "timeout", "out-of-memory", "disqualified"]
+#: Rows that are shown below the ranked ones: not all of their cells have a result.
+UNRANKED = ("partial", "failed", "timeout", "out-of-memory", "disqualified")
 KIND_ORDER = {"reference": 0, "paper": 1, "baseline": 1, "cheat": 2}
 
 
@@ -101,7 +103,7 @@ def _block(task: Task, records: list[Record], suite: Suite | None) -> list[Row]:
 
     def order(row: Row) -> tuple[float, float, int]:
         kind: float = KIND_ORDER.get(row.kind, 1)
-        kind += 0.5 if kind == 1 and row.status == "partial" else 0
+        kind += 0.5 if kind == 1 and row.status in UNRANKED else 0
         score = _score(task, row) if 1 <= kind < 2 else 0.0
         return kind, score, position.get(row.method, len(position))
 
@@ -121,7 +123,7 @@ def _numbered(task: Task, rows: list[Row]) -> list[Row]:
     numbered = []
     rank = rank_label_free = 0
     for row in rows:
-        ranked = KIND_ORDER.get(row.kind, 1) == 1 and row.status != "partial" and _score(task, row) < math.inf
+        ranked = KIND_ORDER.get(row.kind, 1) == 1 and row.status not in UNRANKED and _score(task, row) < math.inf
         if ranked:
             rank += 1
             rank_label_free += row.label_free
@@ -173,7 +175,7 @@ def _row(
     unpaired = sorted({record.cell.seed for record in good if _pair(record.cell) not in references})
     alone = [f"seed {seed}: there is no retrained model to compare with" for seed in unpaired]
     status, reasons = _status(records, [*alone, *block_reasons], suite)
-    seeds = {pair[1] for pair in references}
+    seeds = {pair[1] for pair in references if pair[2] == first.device}
     if status == "ok" and len(clusters) < len(seeds):
         status = "partial"
         reasons.append(f"{len(clusters)} of {len(seeds)} seeds: not ranked with the others")

@@ -81,7 +81,7 @@ def _curves(
         curves = {
             scenario: (arrays["curve.unlearn"], arrays["curve.align"])
             for scenario, arrays in kept.items()
-            if "curve.unlearn" in arrays
+            if len(arrays.get("curve.unlearn", ()))
         }
         if curves:
             from benchmark.reporting.figures import loss_curves

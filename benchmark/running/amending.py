@@ -45,6 +45,7 @@ def amend(
         guarded.problem.stages = StoredStages(
             context,
             watch,
+            guarded.problem,
             guarded.views,
             info.module,
             {
@@ -52,7 +53,7 @@ def amend(
                 "seed": seed,
                 "request": request,
                 "model": state_hash(model),
-                "access": info.access.few_labels,
+                "few labels": sorted(v for v, f in info.access.views.items() if "y" in f and info.access.few_labels),
                 "exclusive": exclusive,
                 "tasks": digest(task.implementation),
             },

@@ -20,7 +20,9 @@ from benchmark.running.records import Cell, Record
 
 def check_device_name(device: str) -> None:
     """InputError unless ``device`` is cpu, cuda or cuda:N."""
-    if device not in ("cpu", "cuda") and not (device.startswith("cuda:") and device[5:].isdigit()):
+    if device not in ("cpu", "cuda") and not (
+        device.startswith("cuda:") and device[5:].isascii() and device[5:].isdecimal()
+    ):
         raise InputError(f"unknown device {device!r}; known: cpu, cuda, cuda:N")
 
 

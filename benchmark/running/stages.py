@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,22 +11,35 @@ from torch import Tensor
 
 from benchmark.data.views import Tally, View
 from benchmark.running.context import Context
+from benchmark.seeding import derive
+from benchmark.source import digest
 from benchmark.timing import Lap, Stopwatch
 
 _COST = "bill.cost"
 
 
 class StoredStages:
-    """Stages of one call of a method: ``key`` names everything that they depend on but hyper-parameters and source."""
+    """Stages of one call of a method: ``key`` names everything that they depend on but hyper-parameters and source.
+
+    A stage is on the bill with all that its builder had read by then, so that nothing gets past the guard of a method
+    that may read less. While it is built nothing says which classes go, and global generators are apart.
+    """
 
     def __init__(
-        self, context: Context, watch: Stopwatch, views: tuple[View, ...], module: str, key: dict[str, Any]
+        self,
+        context: Context,
+        watch: Stopwatch,
+        problem: Any,
+        views: tuple[View, ...],
+        module: str,
+        key: dict[str, Any],
     ) -> None:
-        self.context = context
-        self.watch = watch
-        self.views = views
-        self.module = module
-        self.key = key
+        self._context = context
+        self._watch = watch
+        self._problem = problem
+        self._views = views
+        self._module = module
+        self._key = {**key, "kind": "stage", "bill": digest(__name__), "place": str(context.device)}
 
     def get(
         self, name: str, build: Callable[[], dict[str, Tensor]], depends: Mapping[str, object]
@@ -37,31 +50,41 @@ class StoredStages:
         def measured() -> dict[str, Tensor]:
             nonlocal fresh
             fresh = True
-            return self._measured(build)
+            return self._measured(name, build)
 
-        key = {**self.key, "kind": "stage", "name": name, "depends": dict(depends)}
-        kept = self.context.artifact(self.module, key, measured)
+        kept = self._context.artifact(self._module, {**self._key, "name": name, "depends": dict(depends)}, measured)
         if not fresh:
             self._bill(kept)
         own = {name: tensor for name, tensor in kept.items() if not name.startswith("bill.")}
-        return {name: tensor.to(self.context.device) for name, tensor in own.items()}
+        return {name: tensor.to(self._context.device) for name, tensor in own.items()}
 
-    def _measured(self, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        with ExitStack() as stack:
-            lap = stack.enter_context(self.watch.lap())
-            tallies = {view.name: stack.enter_context(view.tallied()) for view in self.views}
+    def _measured(self, name: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        with self._watch.lap() as lap, self._apart(name):
             tensors = dict(build())
         peak = -1.0 if lap.peak_bytes is None else float(lap.peak_bytes)
         tensors[_COST] = torch.tensor([lap.seconds, lap.device_seconds, peak], dtype=torch.float64)
-        for name, tally in tallies.items():
-            tensors[f"bill.{name}.passes"] = torch.tensor(tally.passes)
-            tensors |= {f"bill.{name}.{letter}": seen for letter, seen in tally.seen.items()}
+        for view in self._views:
+            tally = view.tally()
+            tensors[f"bill.{view.name}.passes"] = torch.tensor(tally.passes)
+            tensors |= {f"bill.{view.name}.{letter}": seen for letter, seen in tally.seen.items()}
         return tensors
+
+    @contextmanager
+    def _apart(self, name: str) -> Iterator[None]:
+        """Global generators of its own, and no names of classes."""
+        device, told = self._context.device, getattr(self._problem, "forget_classes", ())
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(derive(0, "stage", name))
+            self._problem.forget_classes = ()
+            try:
+                yield
+            finally:
+                self._problem.forget_classes = told
 
     def _bill(self, kept: Mapping[str, Tensor]) -> None:
         seconds, device_seconds, peak = kept[_COST].tolist()
-        self.watch.add(Lap(seconds, device_seconds, None if peak < 0 else int(peak)))
-        for view in self.views:
+        self._watch.add(Lap(seconds, device_seconds, None if peak < 0 else int(peak)))
+        for view in self._views:
             prefix = f"bill.{view.name}."
             seen = {name.removeprefix(prefix): t for name, t in kept.items() if name.startswith(prefix)}
             view.count(Tally(seen, int(seen.pop("passes"))))

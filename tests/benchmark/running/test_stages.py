@@ -142,13 +142,15 @@ def test_a_stage_is_not_given_after_the_call(join: Join) -> None:
 
 
 def test_what_a_stage_depends_on_builds_it_anew(join: Join) -> None:
-    first, keys = join(), [{"model": "other"}, {"few labels": True}, {"exclusive": False}, {"seed": 4}]
+    first = join()
+    keys: list[dict[str, object]] = [{"model": "other"}, {"few labels": True}, {"exclusive": False}, {"seed": 4}]
     first.get(lr=0.1)
     for other in (join(**key) for key in keys):
         other.get(lr=0.1)
         assert other.built == 1
-    for depends in ({"lr": 0.2}, {"epochs": 1, "lr": 0.1}, {}):
-        first.get(**depends)
+    first.get(lr=0.2)
+    first.get(lr=0.1, epochs=1)
+    first.get()
     assert first.built == 4
     first.stages.get("of another name", first.build, {"lr": 0.1})
     assert first.built == 5
@@ -215,7 +217,12 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Count:
     """Grows by one for every time that Steps 1 and 2 of LAF are computed."""
     calls: Count = []
     real = methods.laf.steps_1_and_2
-    monkeypatch.setattr(methods.laf, "steps_1_and_2", lambda problem, s: calls.append(1) or real(problem, s))
+
+    def counted(problem: ForgetProblem, s: methods.laf.Settings) -> dict[str, Tensor]:
+        calls.append(1)
+        return real(problem, s)
+
+    monkeypatch.setattr(methods.laf, "steps_1_and_2", counted)
     return calls
 
 

@@ -178,7 +178,12 @@ def same(one: ForgetSets, other: ForgetSets) -> bool:
 def test_the_seed_alone_says_what_goes(kind: Kind) -> None:
     first = drawn(kind)
     torch.manual_seed(5)  # the global generator has no say
-    changes = {"model": "resnet-small", "training": Recipe(9, 0.3, 8), "labelled_share": 0.5, "attack_fit_samples": 99}
+    changes: dict[str, Any] = {
+        "model": "resnet-small",
+        "training": Recipe(9, 0.3, 8),
+        "labelled_share": 0.5,
+        "attack_fit_samples": 99,
+    }
     assert same(first, drawn(kind, **changes))
     assert not same(first, drawn(kind, seed=1))
 

@@ -26,7 +26,7 @@ TASK = TASKS.get("label-free-forget")
 EVERYTHING = Access(retain="xy", forget="xy", selection="xy", labelled="xy")
 KINDS: tuple[Kind, ...] = ("data-removal", "class-removal", "noisy-labels")
 #: Epochs until a base model knows its classes, or the wrong labels.
-EPOCHS = {"data-removal": 10, "class-removal": 10, "noisy-labels": 30}
+EPOCHS = {"data-removal": 20, "class-removal": 20, "noisy-labels": 30}
 
 
 def scenario(kind: Kind, **changes: Any) -> LabelFreeForget:
@@ -46,9 +46,15 @@ def contents(x: Tensor) -> list[bytes]:
     return [row.numpy().tobytes() for row in x.contiguous()]
 
 
-def everything(problem: ForgetProblem, name: str) -> tuple[list[bytes], list[int]]:
+def samples(problem: ForgetProblem, name: str) -> list[tuple[bytes, int]]:
+    """Images and labels of a view, in its order."""
     batch = getattr(problem, name).everything()
-    return contents(batch.x), batch.y.tolist()
+    return list(zip(contents(batch.x), batch.y.tolist(), strict=True))
+
+
+def taken(mask: Tensor, labels: Tensor) -> list[tuple[bytes, int]]:
+    """Those training samples with these labels, sorted."""
+    return sorted(zip(contents(load("digits").train.inputs()[mask]), labels[mask].tolist(), strict=True))
 
 
 FULL = {
@@ -118,8 +124,12 @@ def tell(original: tuple[float | None, float | None], reference: tuple[float | N
         ((10.0, 100.0), (ABLE_BEFORE, 0.0), []),  # noise costs the base model accuracy, and not the retrained one
         ((49.9, 100.0), (40.0, 0.0), ["base and retrained model are poor ones (49.9 % of the test samples)"]),
         ((40.0, 100.0), (None, 0.0), ["base and retrained model are poor ones (40.0 %"]),
-        ((98.0, 49.9), (97.0, 0.0), ["the base model has hardly learnt the forget set (49.9 %)"]),
-        ((98.0, 95.0), (97.0, 94.1), ["next to nothing to forget: the original has 95.0 % of it right, retrained 94"]),
+        ((98.0, 19.9), (97.0, 0.0), ["the base model has hardly learnt the forget set (19.9 %)"]),
+        (
+            (98.0, 95.0),
+            (97.0, 94.6),
+            ["next to nothing to forget: the original has 95.0 % of it right, retrained 94.6"],
+        ),
         ((98.0, 95.0), (97.0, 99.0), ["next to nothing to forget"]),
         ((9.0, 9.0), (8.0, 9.0), ["poor ones", "hardly learnt", "next to nothing"]),
         ((None, None), (None, None), []),
@@ -136,7 +146,7 @@ def test_gates_fire_at_their_thresholds(
 
 def test_gates_of_nothing() -> None:
     assert gates(None, None) == gates({}, None) == gates(None, {}) == []
-    assert (ABLE_BEFORE, LEARNT_BEFORE, WORTH) == (50.0, 50.0, 1.0)
+    assert (ABLE_BEFORE, LEARNT_BEFORE, WORTH) == (50.0, 20.0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +185,9 @@ def test_a_kind_that_is_none_is_refused() -> None:
 def test_units_are_named_by_what_goes() -> None:
     assert TASK.unit(scenario("class-removal"), 13) == "class-3"
     assert TASK.unit(scenario("class-removal", forget_seed=2), 13) == "class-2"
-    for kind in ("data-removal", "noisy-labels"):
-        assert TASK.unit(scenario(kind), 13) == "draw-13"  # type: ignore[arg-type]
-        assert TASK.unit(scenario(kind, forget_seed=2), 13) == "draw-2"  # type: ignore[arg-type]
+    for kind in KINDS[::2]:
+        assert TASK.unit(scenario(kind), 13) == "draw-13"
+        assert TASK.unit(scenario(kind, forget_seed=2), 13) == "draw-2"
     assert TASK.requests(scenario("noisy-labels")) == 1
 
 
@@ -207,25 +217,52 @@ def test_noisy_labels_have_a_base_model_for_every_draw() -> None:
 def test_retain_and_forget_are_the_training_samples(kind: Kind, context: Context) -> None:
     settings = scenario(kind)
     found, sets, train = problem(settings, 3, context), forgetting.sets_of(settings, 3), load("digits").train
-    retain, forget = everything(found, "retain"), everything(found, "forget")
-    x = train.inputs()
-    assert forget == (contents(x[sets.forget]), sets.labels[sets.forget].tolist())
-    assert retain == (contents(x[~sets.forget]), train.labels[~sets.forget].tolist())  # the retained labels are true
-    assert sorted(retain[0] + forget[0]) == sorted(contents(x))
+    retain, forget = samples(found, "retain"), samples(found, "forget")
+    assert sorted(forget) == taken(sets.forget, sets.labels)
+    assert sorted(retain) == taken(~sets.forget, train.labels)  # the retained labels are true
+    assert sorted(image for image, _ in retain + forget) == sorted(contents(train.inputs()))
     assert found.forget_classes == ((3,) if kind == "class-removal" else ())
-    assert everything(found, "selection")[1] == load("digits").selection.labels.tolist()
-    assert set(forget[1]) == {"data-removal": {5, 6, 7, 8, 9}, "class-removal": {3}}.get(kind, set(range(10)))
+    assert [label for _, label in samples(found, "selection")] == load("digits").selection.labels.tolist()
+    expected = {"data-removal": set(range(5, 10)), "class-removal": {3}, "noisy-labels": set(range(10))}
+    assert {label for _, label in forget} == expected[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_labelled_samples_are_some_that_are_retained(kind: Kind, context: Context) -> None:
     settings = scenario(kind)
     found, sets = problem(settings, 0, context), forgetting.sets_of(settings, 0)
-    images, labels = everything(found, "labelled")
-    assert set(images) <= set(everything(found, "retain")[0])
-    assert len(images) == int((sets.labelled & ~sets.forget).sum()) < len(found.retain)
-    train = load("digits").train
-    assert labels == train.labels[sets.labelled & ~sets.forget].tolist()
+    labelled = samples(found, "labelled")
+    assert set(labelled) <= set(samples(found, "retain"))
+    assert sorted(labelled) == taken(sets.labelled & ~sets.forget, load("digits").train.labels)
+    assert 0 < len(labelled) < len(found.retain)
+
+
+def test_a_position_tells_no_class(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some data sets are sorted by class: a method without labels must not read them from the order."""
+    whole = load("digits")
+    ordered = replace(whole, train=whole.train.subset(whole.train.labels.argsort(stable=True)))
+    monkeypatch.setattr(base_models, "on_device", lambda name, device: ordered)
+    monkeypatch.setattr(forgetting, "load", lambda name: ordered)
+    found = problem(scenario("data-removal"), 0, context)
+    for name in ("retain", "forget", "labelled"):
+        labels = getattr(found, name).everything().y.double()
+        position = torch.arange(len(labels)).double()
+        assert abs(float(torch.corrcoef(torch.stack([labels, position]))[0, 1])) < 0.25, name
+
+
+def test_the_order_is_the_same_for_every_method_and_the_seeds(context: Context) -> None:
+    settings = scenario("data-removal")
+    first = samples(problem(settings, 0, context), "retain")
+    assert samples(problem(settings, 0, context, Access(retain="xy")), "retain") == first
+    other = samples(problem(msgspec.structs.replace(settings, forget_seed=0), 1, context), "retain")
+    assert other != first
+    assert sorted(other) == sorted(first)
+
+
+@pytest.mark.parametrize(("method", "told"), [("laf", ()), ("laf-r", (3,)), ("bad-teacher", ()), ("finetune", (3,))])
+def test_who_reads_no_label_is_not_told_the_class(method: str, told: tuple[int, ...], context: Context) -> None:
+    found = problem(scenario("class-removal"), 3, context, METHODS.get(method).access)
+    assert found.forget_classes == told
 
 
 @pytest.mark.parametrize(
@@ -244,11 +281,11 @@ def test_few_labels_leave_the_labelled_samples_of_views_whose_labels_are_declare
     settings = scenario("data-removal")
     sets = forgetting.sets_of(settings, 0)
     masks = {"retain": ~sets.forget, "forget": sets.forget, "labelled": ~sets.forget & sets.labelled}
-    found = problem(settings, 0, context, Access(**declared, few_labels=True))
+    found = problem(settings, 0, context, Access(few_labels=True, **declared))  # type: ignore[arg-type]
     for name, mask in masks.items():
         expected = mask & sets.labelled if name in few else mask
         assert len(getattr(found, name)) == int(expected.sum()), name
-    everywhere = problem(settings, 0, context, Access(**declared))
+    everywhere = problem(settings, 0, context, Access(**declared))  # type: ignore[arg-type]
     assert all(len(getattr(everywhere, name)) == int(mask.sum()) for name, mask in masks.items())
     assert len(found.selection) == len(everywhere.selection) == 300
 
@@ -340,7 +377,7 @@ def test_every_metric_is_there_and_tells_original_from_retrained(kind: Kind, con
         assert original["accuracy.test.forget"] > 90  # type: ignore[operator]
     if kind != "data-removal":
         assert original["relearn.steps"] == 0.0
-        assert again["relearn.steps"] > 0  # type: ignore[operator]
+        assert 0 < again["relearn.steps"] <= forgetting.RELEARN_STEPS  # type: ignore[operator]
 
 
 def test_members_are_the_forget_sets_outputs_and_labels_as_learnt(context: Context) -> None:
@@ -354,8 +391,9 @@ def test_members_are_the_forget_sets_outputs_and_labels_as_learnt(context: Conte
 
 
 def share(model: nn.Module, x: Tensor, labels: Tensor) -> float:
+    """Of which the label is said, by logits as precise as kept ones."""
     with torch.no_grad():
-        return float((model(x).argmax(1) == labels).float().mean())
+        return float((forgetting.rounded(model(x)).argmax(1) == labels).float().mean())
 
 
 @pytest.mark.parametrize("kind", KINDS)
