@@ -90,6 +90,11 @@ class View:
         return len(self._samples)
 
     @property
+    def refusals(self) -> int:
+        """How many reads of the method were refused so far, of whichever view."""
+        return len(self._ledger.violations)
+
+    @property
     def device(self) -> torch.device:
         return self._samples.images.device
 

@@ -212,7 +212,7 @@ def _serve(connection: Connection, slot: Slot, setting: Setting) -> None:
             return
         record, arrays = run_cell(cell, context, exclusive=slot.exclusive, provenance=provenance)
         try:
-            store.write(record, arrays)
+            record = store.write(record, arrays)
         except OSError as error:  # a full disk, say: the cell has no record, and the others go on
             failure = Failure(type(error).__name__, f"the record could not be written: {error}")
             record = msgspec.structs.replace(record, status="failed", failure=failure)

@@ -119,8 +119,8 @@ class RecordStore:
         """InputError unless records can be written."""
         check_writable(self.root)
 
-    def write(self, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep a record; what its metrics come from goes beside it, compressed, before it."""
+    def write(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Record:
+        """Keep a record, and return it as kept; what its metrics come from goes beside it, compressed, before it."""
         path = self.root / record.cell.file
         predictions = path.with_suffix(".npz")
         if arrays:
@@ -134,6 +134,7 @@ class RecordStore:
         else:
             predictions.unlink(missing_ok=True)
         write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        return record
 
     def read(self, file: str) -> Record | None:
         """The record at a path below the root; None if there is none or it cannot be read, which is reported."""

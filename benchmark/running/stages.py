@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.views import Tally, View
+from benchmark.errors import AccessViolation
 from benchmark.running.context import Context
 from benchmark.seeding import derive
 from benchmark.source import digest
@@ -59,8 +60,11 @@ class StoredStages:
         return {name: tensor.to(self._context.device) for name, tensor in own.items()}
 
     def _measured(self, name: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        refused = self._refused()
         with self._watch.lap() as lap, self._apart(name):
             tensors = dict(build())
+        if self._refused() > refused:  # also where the builder swallowed the error: nobody may find this stage
+            raise AccessViolation(f"stage {name!r} was built by a refused read")
         peak = -1.0 if lap.peak_bytes is None else float(lap.peak_bytes)
         tensors[_COST] = torch.tensor([lap.seconds, lap.device_seconds, peak], dtype=torch.float64)
         for view in self._views:
@@ -68,6 +72,9 @@ class StoredStages:
             tensors[f"bill.{view.name}.passes"] = torch.tensor(tally.passes)
             tensors |= {f"bill.{view.name}.{letter}": seen for letter, seen in tally.seen.items()}
         return tensors
+
+    def _refused(self) -> int:
+        return max((view.refusals for view in self._views), default=0)
 
     @contextmanager
     def _apart(self, name: str) -> Iterator[None]:

@@ -112,6 +112,8 @@ def _parts(scenario: Scenario, seed: int, request: int, dataset: Dataset, access
     masks = {"retain": retain, "forget": forget, "labelled": retain & sets.labelled}
     if access.few_labels:
         masks |= {name: mask & sets.labelled for name, mask in masks.items() if "y" in access.views.get(name, "")}
+    if not forget.any() or not retain.any():
+        raise InputError(f"the scenario leaves no sample to {'retain' if forget.any() else 'forget'}")
     for name, mask in masks.items():
         if "y" in access.views.get(name, "") and not mask.any():
             raise InputError(f"no sample of the {name} view is labelled: its labelled_share is too small")
