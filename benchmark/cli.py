@@ -98,6 +98,7 @@ def bench(
     """Run a suite's cells that are not cached, then print and render the board."""
     from benchmark import environment
     from benchmark.reporting.board import build_board
+    from benchmark.reporting.ensembles import summary
     from benchmark.reporting.report import render
     from benchmark.reporting.terminal import print_board
     from benchmark.running import ensembles, pool, session
@@ -109,6 +110,8 @@ def bench(
     console = _console()
     chosen = select(load_suite(suite), task, _names(scenarios), _names(methods))
     _within(seeds, 1, 100_000, "seeds")
+    if ensemble:
+        _within(ensemble, ensembles.FEWEST, ensembles.MOST, "ensemble")
     workers = _within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
     session.check_device(device)
     store = RecordStore(results)
@@ -122,37 +125,38 @@ def bench(
     members = ensembles.members_folder()
     grown = None
     if ensemble:
-        _within(ensemble, ensembles.FEWEST, 4096, "ensemble")
-        grown = ensembles.plan_members(chosen, ensemble, device, RecordStore(members))
+        grown = ensembles.plan_members(chosen, ensemble, device, RecordStore(members), store, fresh=fresh)
         console.print(f"[bold]ensembles[/] of {ensemble} models, kept in {members}:")
         session.describe(grown, workers, device, console)
     if dry_run:
         return
-    session.check_data(plan)
+    for each in (plan, grown) if grown is not None else (plan,):
+        session.check_data(each)
 
     def first_board(found: list[Record]) -> None:
         console.print("[bold]the first seed is done[/]; the others follow")
         print_board(build_board(found, chosen), console)
 
     setting = pool.Setting(results, environment.cache_root(), device, chosen.threads, chosen.timeout)
+    grown_records: list[Record] = []
     try:
         records = session.execute(plan, setting, workers, console, early=first_board)
         if grown is not None:
             apart = dataclasses.replace(setting, results=members)
             grown_records = session.execute(grown, apart, workers, console)
             for compared in ensembles.compare(grown, grown_records, RecordStore(members), ensemble):
-                console.print(f"wrote {ensembles.write(compared, results)}")
-            records = [*records, *(record for record in grown_records if record.status != "ok")]
+                console.print(f"wrote {ensembles.write(compared, results)}: {summary(compared)}")
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is kept, and the same command does the rest")
         raise typer.Exit(130) from None
     print_board(build_board(records, chosen), console)
     for path in render(results, reports):
         console.print(f"wrote {path}")
-    failed = [record for record in records if record.status != "ok"]
+    everything = [*records, *grown_records]
+    failed = [record for record in everything if record.status != "ok"]
     if failed:
-        console.print(f"[red]{len(failed)} of {len(records)} cells have no result[/]; they run again next time")
-    if failed and len(failed) == len(records):
+        console.print(f"[red]{len(failed)} of {len(everything)} cells have no result[/]; they run again next time")
+    if failed and len(failed) == len(everything):
         raise typer.Exit(3)
     if failed:
         raise typer.Exit(1)

@@ -3,47 +3,73 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
+
+import msgspec
 
 from benchmark.discovery import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
-from benchmark.reporting.text import escape
-from benchmark.running.ensembles import EnsembleRecord
+from benchmark.reporting.text import command_text, escape
+from benchmark.running.ensembles import EnsembleRecord, fixed
 from benchmark.running.plan import digests
+from benchmark.source import digest
+from benchmark.suite import Suite
 from benchmark.tasks import TASKS
 
 METRICS = ("u-lira.auc", "klom", "epsilon", "forgetting.quality")
 
 
-def ensemble_table(records: list[EnsembleRecord]) -> list[str]:
-    """Rows from the least detectable method on; references first. Nothing where there is no record."""
-    if not records:
-        return []
-    first = records[0]
-    others = ",".join(sorted(r.method for r in records if r.kind != "reference"))
+def ensemble_tables(records: list[EnsembleRecord], suite: Suite | None) -> list[str]:
+    """One table a device, rows from the least detectable method on, references first; nothing without records."""
+    lines = []
+    by_device = sorted(records, key=lambda r: r.device)
+    for device, group in groupby(by_device, key=lambda r: r.device):
+        lines += _table(sorted(group, key=_order), device, suite)
+    return lines
+
+
+def _table(records: list[EnsembleRecord], device: str, suite: Suite | None) -> list[str]:
+    task = TASKS.get(records[0].task)
+    first = next((record for record in records if record.method == task.reference), records[0])
+    others = ",".join(sorted(r.method for r in records if r.kind != "reference")) or task.reference
+    where = "" if device == "cpu" else f" DEVICE={device}"
     command = f"make bench TASK={first.task} SUITE={first.suite} SCENARIOS={first.scenario} METHODS={others}"
     lines = [
-        f"**{escape(first.scenario)} against an ensemble**: {first.n} unlearned and {first.n} retrained models, "
-        f"{first.examples} forget-set examples ({escape(first.unit)}). The row *retrain* is made of {first.n} other "
-        f"retrained models: what no difference looks like. The largest ε that {first.n} models can resolve is "
-        f"{first.largest_epsilon:.2f}.",
+        f"**{escape(first.scenario)} against an ensemble** on {escape(first.environment.get('device', ''))}: {first.n} "
+        f"unlearned and {first.n} retrained models, {first.examples} forget-set examples ({escape(first.unit)}). "
+        f"The row *{escape(task.reference)}* is made of {first.n} other retrained models: what no difference looks "
+        f"like. The largest ε that {first.n} models can resolve is {first.largest_epsilon:.2f}.",
         "",
-        f"Made by `{command} ENSEMBLE={first.n}`.",
+        f"Made by `{command_text(f'{command} ENSEMBLE={first.n}{where}')}`.",
         "",
     ]
-    heads = ["method", *(cells.heading(name) for name in METRICS), "seconds", "note"]
+    heads = ["method", cells.heading(METRICS[0]), "by chance (95 %)", "p", *(cells.heading(m) for m in METRICS[1:])]
+    heads += ["seconds", "note"]
     lines += ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 2) + " --- |"]
-    for record in sorted(records, key=_order):
-        values = [_value(record, name) for name in METRICS]
-        name = f"**{escape(record.method)}**" if record.kind == "paper" else escape(record.method)
-        name += f" *({record.kind})*" if record.kind in ("reference", "cheat") else ""
-        lines.append("| " + " | ".join([name, *values, cells.seconds(record.seconds), _note(record, first)]) + " |")
-    return [*lines, ""]
+    return [*lines, *(_row(record, first, suite) for record in records), ""]
+
+
+def _row(record: EnsembleRecord, first: EnsembleRecord, suite: Suite | None) -> str:
+    name = f"**{escape(record.method)}**" if record.kind == "paper" else escape(record.method)
+    name += f" *({record.kind})*" if record.kind in ("reference", "cheat") else ""
+    values = [_value(record, metric) for metric in METRICS]
+    chance = "-" if record.chance is None else f"{record.chance[0]:.1f} to {record.chance[1]:.1f}"
+    p = "-" if record.p is None else f"{record.p:.3f}"
+    seconds = cells.seconds(record.seconds)
+    cost = seconds if record.exclusive else f"({seconds})"
+    return "| " + " | ".join([name, values[0], chance, p, *values[1:], cost, _note(record, first, suite)]) + " |"
 
 
 def _value(record: EnsembleRecord, name: str) -> str:
     value = record.metrics.get(name)
     return "-" if value is None else cells.number(value, metric(name).unit)
+
+
+def summary(record: EnsembleRecord) -> str:
+    """One line for a terminal: every metric, and the p value."""
+    values = [f"{metric(name).label} {_value(record, name)}" for name in METRICS]
+    return ", ".join([*values, "p " + ("-" if record.p is None else f"{record.p:.3f}")])
 
 
 def _order(record: EnsembleRecord) -> tuple[int, float]:
@@ -52,13 +78,29 @@ def _order(record: EnsembleRecord) -> tuple[int, float]:
     return kind, math.inf if auc is None else abs(auc - 50)
 
 
-def _note(record: EnsembleRecord, first: EnsembleRecord) -> str:
-    """Whether source has moved on since, and where a row's numbers of models are not those of the table."""
-    marks = []
-    task = TASKS.get(record.task)
-    known = record.method in METHODS
-    if not known or record.digests != digests(task.implementation, METHODS.get(record.method).module):
+def _note(record: EnsembleRecord, first: EnsembleRecord, suite: Suite | None) -> str:
+    """What a reader must know of the row: flags, what has changed since, and other models than the table's."""
+    marks = [escape(flag) for flag in record.flags]
+    task, known = TASKS.get(record.task), record.method in METHODS
+    if not known or _outdated(record, suite):
+        marks.append("outdated")
+    current = digests(task.implementation, METHODS.get(record.method).module) if known else {}
+    if known and record.digests != {**current, "comparison": digest("benchmark.metrics.ensembles")}:
         marks.append("code moved")
     if (record.n, record.examples) != (first.n, first.examples):
         marks.append(f"{record.n} models, {record.examples} examples")
+    if record.reference != first.reference:
+        marks.append("other retrained models")
     return ", ".join(marks)
+
+
+def _outdated(record: EnsembleRecord, suite: Suite | None) -> bool:
+    if record.versions != {"task": TASKS.get(record.task).version, "method": METHODS.get(record.method).version}:
+        return True
+    if suite is None:
+        return False
+    scenario = fixed(suite).scenarios.get(record.scenario)
+    if scenario is None or record.method not in scenario.methods:
+        return True
+    settings = msgspec.to_builtins(scenario.settings)
+    return bool(settings != record.settings or scenario.methods[record.method] != record.parameters)

@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
 from benchmark.reporting.board import Row
-from benchmark.reporting.ensembles import ensemble_table
-from benchmark.reporting.text import escape
+from benchmark.reporting.ensembles import ensemble_tables
+from benchmark.reporting.text import command_text, escape
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.suite import Suite
 from benchmark.tasks import TASKS
@@ -53,7 +53,7 @@ def _suite(name: str, suite: Suite | None, rows: list[Row], compared: list[Ensem
         block = list(group)
         for scenario, inner in groupby(block, key=lambda row: row.scenario):
             lines += _scenario(name, task, scenario, list(inner))
-            lines += ensemble_table([r for r in compared if (r.task, r.scenario) == (task, scenario)])
+            lines += ensemble_tables([r for r in compared if (r.task, r.scenario) == (task, scenario)], suite)
         notes = NOTES / f"{name}.{task}.md"
         if notes.exists():
             lines += [notes.read_text("utf-8").rstrip(), ""]
@@ -67,11 +67,10 @@ def _scenario(suite: str, task: str, scenario: str, rows: list[Row]) -> list[str
     device = "".join(sorted({f" DEVICE={row.device}" for row in rows if row.device != "cpu"}))
     devices = ", ".join(sorted({device for row in rows for device in row.devices}))
     command = f"make bench TASK={task} SUITE={suite} SCENARIOS={scenario} SEEDS={seeds}{device}"
-    command = "".join(c if c.isascii() and (c.isalnum() or c in " -+=.,:_/") else "?" for c in command)
     lines = [
         f"### {task} / {escape(scenario)}",
         "",
-        f"Made by `{command}` on {escape(devices)}.",
+        f"Made by `{command_text(command)}` on {escape(devices)}.",
         "",
     ]
     heads = ["#", "method", "n", *(cells.heading(name, known) for name in columns)]

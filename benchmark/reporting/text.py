@@ -8,3 +8,8 @@ def escape(text: str) -> str:
     for character in "\\`*_{}[]()#+!|~":
         text = text.replace(character, "\\" + character)
     return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+
+
+def command_text(text: str) -> str:
+    """A command in backticks: what no name that we give has in it becomes a question mark."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in " -+=.,:_/") else "?" for c in text)

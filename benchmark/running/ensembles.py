@@ -2,8 +2,8 @@
 
 A member is an ordinary cell with a base model of its own that forgets what ``forget_seed`` says. Members are kept in
 the cache folder, not among the results: what is published is one file a scenario and method below
-``results/ensembles``. The retrained models that all are compared with are members 0 to n - 1 of the reference; the
-reference's own row is made of members n to 2n - 1, and shows what no difference at all looks like at this n.
+``results/ensembles``. Members 0 to n - 1 of every method are compared with members n to 2n - 1 of the reference, which
+share no seed with them; the reference's own row shows what no difference at all looks like at this n.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -23,6 +23,8 @@ from benchmark.errors import InputError
 from benchmark.running.files import write_atomically
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.records import Cell, Record, RecordStore
+from benchmark.seeding import derive
+from benchmark.source import digest
 from benchmark.suite import Scenario, Suite
 from benchmark.tasks import TASKS
 
@@ -34,14 +36,22 @@ log = logging.getLogger("amendbench")
 FIRST = 10_000
 #: Fewer models than these tell nothing about a distribution.
 FEWEST = 8
+#: More models than these need more memory than the comparison is worth.
+MOST = 512
+#: How often pairs of an unlearned and a retrained model are swapped at random to see what chance alone gives.
+SWAPS = 199
 FOLDER = "ensembles"
+KEEPS: Literal["forget-set outputs"] = "forget-set outputs"
 
 
 class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One method's ensemble in one scenario. ``n`` models on either side, ``examples`` in the forget set.
 
-    ``metrics`` are means over the examples; ``largest_epsilon`` is the largest value that n models can resolve;
-    ``seconds`` is the mean wall time of the method's call; ``members`` a hash over all outputs that were compared.
+    ``metrics`` are means over the examples, None where an output is not finite; ``largest_epsilon`` is the largest
+    value that n models can resolve. ``chance`` is the range in which 95 % of the U-LiRA AUCs lie when unlearned and
+    retrained models are swapped at random, ``p`` the share of these at least as far from 50. ``seconds`` is the mean
+    wall time of the method's call, ``exclusive`` where nothing else of the run shared its cores. ``members`` and
+    ``reference`` are hashes over the outputs that were compared.
     """
 
     suite: str
@@ -57,10 +67,15 @@ class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     examples: int
     metrics: dict[str, float | None]
     largest_epsilon: float
+    chance: tuple[float, float] | None
+    p: float | None
+    flags: list[str]
     seconds: float
+    exclusive: bool
     versions: dict[str, int]
     digests: dict[str, str]
     members: str
+    reference: str
     environment: dict[str, str]
     created: str
 
@@ -78,14 +93,21 @@ def _fixed(scenario: Scenario) -> Scenario:
     return msgspec.structs.replace(scenario, settings=settings)
 
 
-def plan_members(suite: Suite, n: int, device: str, store: RecordStore) -> Plan:
-    """Members of every method: n of each, and 2n of the reference; by member, so that all methods grow together."""
+def plan_members(
+    suite: Suite, n: int, device: str, store: RecordStore, history: RecordStore, *, fresh: bool = False
+) -> Plan:
+    """Members of every method: n of each, and 2n of the reference; by member, so that all methods grow together.
+
+    A member counts as done if its outputs are there, too. ``history`` has what cells of the suite have taken.
+    """
     whole = fixed(suite)
-    first = make_plan(whole, range(FIRST, FIRST + n), device, store, keeps="forget-set outputs")
-    second = make_plan(_references(whole), range(FIRST + n, FIRST + 2 * n), device, store, keeps="forget-set outputs")
+    first = make_plan(whole, range(FIRST, FIRST + n), device, store, fresh=fresh, keeps=KEEPS, history=history)
+    seeds = range(FIRST + n, FIRST + 2 * n)
+    second = make_plan(_references(whole), seeds, device, store, fresh=fresh, keeps=KEEPS, history=history)
+    cached = first.cached | second.cached
     return Plan(
         cells=[*first.cells, *second.cells],
-        cached=first.cached | second.cached,
+        cached={key: record for key, record in cached.items() if store.arrays(record)},
         seconds=first.seconds | second.seconds,
         needs=first.needs | second.needs,
         provenance=first.provenance | second.provenance,
@@ -111,28 +133,31 @@ def compare(plan: Plan, records: Sequence[Record], store: RecordStore, n: int) -
     for cell in plan.cells:
         groups.setdefault((cell.task, cell.scenario, cell.method), []).append(cell)
     for (task, scenario, method), cells in groups.items():
-        reference = groups[task, scenario, TASKS.get(task).reference][:n]
-        own = cells[-n:]
-        missing = [cell for cell in (*reference, *own) if cell.hash not in made]
-        if missing:
-            log.warning("%s %s: %d members have no result: no comparison", scenario, method, len(missing))
+        compared = cells[:n], groups[task, scenario, TASKS.get(task).reference][n:]
+        own, reference = ([made[c.hash] for c in side if c.hash in made] for side in compared)
+        outputs = [_confidences(side, store) for side in (own, reference)]
+        if len(own) < n or len(reference) < n or any(side is None for side in outputs):
+            there = f"{len(own)} of {n} members and {len(reference)} of {n} retrained models"
+            log.warning("%s %s: only %s have a result: no comparison", scenario, method, there)
             continue
-        yield _compared([made[c.hash] for c in own], [made[c.hash] for c in reference], store)
+        yield _compared(own, reference, *outputs)
 
 
-def _compared(own: list[Record], reference: list[Record], store: RecordStore) -> EnsembleRecord:
+def _compared(
+    own: list[Record], reference: list[Record], unlearned: np.ndarray | None, retrained: np.ndarray | None
+) -> EnsembleRecord:
     from benchmark.metrics import ensembles
 
+    assert unlearned is not None
+    assert retrained is not None
     cell = own[0].cell
-    unlearned, retrained = _confidences(own, store), _confidences(reference, store)
     n, examples = unlearned.shape
-    epsilons = ensembles.example_epsilons(unlearned, retrained)
-    metrics = {
-        "u-lira.auc": ensembles.u_lira_auc(unlearned, retrained).value,
-        "klom": ensembles.klom(unlearned, retrained).value,
-        "epsilon": ensembles.forgetting_epsilon(unlearned, retrained).value,
-        "forgetting.quality": ensembles.forgetting_quality(epsilons, n).value,
-    }
+    auc = ensembles.u_lira_auc(unlearned, retrained).value
+    epsilon = ensembles.forgetting_epsilon(unlearned, retrained).value
+    quality = None
+    if epsilon is not None:
+        quality = ensembles.forgetting_quality(ensembles.example_epsilons(unlearned, retrained), n).value
+    chance, p = (None, None) if auc is None else _by_chance(unlearned, retrained, auc)
     return EnsembleRecord(
         suite=cell.suite,
         task=cell.task,
@@ -145,46 +170,85 @@ def _compared(own: list[Record], reference: list[Record], store: RecordStore) ->
         device=cell.device,
         n=n,
         examples=examples,
-        metrics=metrics,
+        metrics={
+            "u-lira.auc": auc,
+            "klom": ensembles.klom(unlearned, retrained).value,
+            "epsilon": epsilon,
+            "forgetting.quality": quality,
+        },
         largest_epsilon=ensembles.largest_epsilon(n),
+        chance=chance,
+        p=p,
+        flags=sorted({flag for record in own for flag in record.flags}),
         seconds=sum(record.cost.seconds for record in own) / n,
+        exclusive=all(record.cost.exclusive for record in own),
         versions=cell.versions,
-        digests=cell.digests,
-        members=hashlib.sha256("".join(str(r.arrays) for r in (*own, *reference)).encode()).hexdigest(),
+        digests={**cell.digests, "comparison": digest("benchmark.metrics.ensembles")},
+        members=_hash(own),
+        reference=_hash(reference),
         environment=own[0].environment,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _confidences(records: list[Record], store: RecordStore) -> np.ndarray:
-    """(models, examples) logit-scaled confidences of the forget set's labels."""
+def _by_chance(unlearned: np.ndarray, retrained: np.ndarray, auc: float) -> tuple[tuple[float, float], float]:
+    """Where U-LiRA AUCs lie if unlearned and retrained models are no different: pairs are swapped at random."""
+    import numpy as np
+
+    from benchmark.metrics.ensembles import u_lira_auc
+
+    rng = np.random.default_rng(derive(0, "ensemble", "swaps"))
+    found = []
+    for _ in range(SWAPS):
+        swapped = rng.random(len(unlearned))[:, None] < 0.5
+        value = u_lira_auc(np.where(swapped, retrained, unlearned), np.where(swapped, unlearned, retrained)).value
+        found.append(50.0 if value is None else value)
+    low, high = np.quantile(found, [0.025, 0.975])
+    extreme = sum(abs(value - 50) >= abs(auc - 50) for value in found)
+    return (float(low), float(high)), (1 + extreme) / (1 + SWAPS)
+
+
+def _hash(records: list[Record]) -> str:
+    return hashlib.sha256("".join(str(record.arrays) for record in records).encode()).hexdigest()[:16]
+
+
+def _confidences(records: list[Record], store: RecordStore) -> np.ndarray | None:
+    """(models, examples) logit-scaled confidences of the forget set's labels; None where an output is missing."""
     import numpy as np
 
     from benchmark.metrics.ensembles import logit_scaled_confidence
 
     kept = [store.arrays(record) for record in records]
-    for record, arrays in zip(records, kept, strict=True):
-        if not arrays:
-            raise InputError(f"the outputs of {record.cell.file} in the cache are damaged; delete it and run again")
+    if not kept or not all(kept):
+        return None
     logits = np.stack([arrays["logits"] for arrays in kept]).astype(np.float64)
     return logit_scaled_confidence(logits, kept[0]["labels"].astype(np.int64))
 
 
 def write(record: EnsembleRecord, results: Path) -> Path:
     """Keep what was found; returns the file."""
-    folder = results / FOLDER / record.suite / record.task / record.scenario
-    path = folder / f"{record.method}-{record.device.replace(':', '-')}.json"
+    path = results / _file(record)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     return path
+
+
+def _file(record: EnsembleRecord) -> Path:
+    folder = Path(FOLDER, record.suite, record.task, record.scenario)
+    return folder / f"{record.method}-{record.device.replace(':', '-')}.json"
 
 
 def read_all(results: Path) -> Iterator[EnsembleRecord]:
     """Every readable comparison, in the order of their paths."""
     for path in sorted((results / FOLDER).rglob("*.json")):
         try:
-            yield msgspec.json.decode(path.read_bytes(), type=EnsembleRecord)
+            record = msgspec.json.decode(path.read_bytes(), type=EnsembleRecord)
         except (OSError, ValueError, RecursionError) as error:
             log.warning("%s is left out: %s", path, error)
+            continue
+        if path != results / _file(record):
+            log.warning("%s is left out: its path does not match", path)
+            continue
+        yield record
 
 
 def members_folder() -> Path:

@@ -54,8 +54,12 @@ def make_plan(
     *,
     fresh: bool = False,
     keeps: Literal["metrics", "forget-set outputs"] = "metrics",
+    history: RecordStore | None = None,
 ) -> Plan:
-    """Cells of a suite: seed by seed, so that the first board is there early; bases before what starts from them."""
+    """Cells of a suite: seed by seed, so that the first board is there early; bases before what starts from them.
+
+    Estimates come from the records of ``history``, or of the store itself.
+    """
     seeds = list(seeds)
     taken = sorted(set(seeds) & set(suite.tuning.seeds))
     if taken:
@@ -71,7 +75,7 @@ def make_plan(
                 cells.append(cell)
                 needs[cell.hash] = _needs(task, scenario, method, seed)
                 provenance[cell.hash] = scenario.provenance[method]
-    history = _history(store, suite.name)
+    known = _history(history or store, suite.name)
     cached = {}
     seconds = {}
     elsewhere = 0
@@ -81,7 +85,7 @@ def make_plan(
             cached[cell.hash] = record
         elif record is not None and record.status == "ok":
             elsewhere += 1
-        seconds[cell.hash] = history.get((cell.scenario, cell.method), UNKNOWN_SECONDS)
+        seconds[cell.hash] = known.get((cell.scenario, cell.method), UNKNOWN_SECONDS)
     return Plan(cells, cached, seconds, needs, provenance, elsewhere)
 
 
