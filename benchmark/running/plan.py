@@ -56,9 +56,10 @@ def make_plan(
     keeps: Literal["metrics", "forget-set outputs"] = "metrics",
     history: RecordStore | None = None,
 ) -> Plan:
-    """Cells of a suite: seed by seed, so that the first board is there early; bases before what starts from them.
+    """Cells of a suite: seed by seed, so that the first board is there early.
 
-    Estimates come from the records of ``history``, or of the store itself.
+    Within a seed those come first that build a stage for others: they are long, and short ones fill the gaps. Estimates
+    come from the records of ``history``, or of the store itself.
     """
     seeds = list(seeds)
     taken = sorted(set(seeds) & set(suite.tuning.seeds))
@@ -75,6 +76,7 @@ def make_plan(
                 cells.append(cell)
                 needs[cell.hash] = _needs(task, scenario, method, seed)
                 provenance[cell.hash] = scenario.provenance[method]
+    cells.sort(key=lambda cell: (seeds.index(cell.seed), not METHODS.get(cell.method).shares))
     known = _history(history or store, suite.name)
     cached = {}
     seconds = {}
