@@ -62,13 +62,13 @@ class Study(msgspec.Struct, frozen=True):
 
     @property
     def best(self) -> Trial:
-        """The highest score; of equal ones the first tried."""
+        """See :func:`best_of`."""
         return best_of(self.trials)
 
 
 def best_of(trials: list[Trial]) -> Trial:
-    """The highest score; of equal ones the first tried."""
-    return max(trials, key=lambda trial: trial.score)
+    """The highest score among those that failed on no seed, if there are any; of equal ones the first tried."""
+    return max(trials, key=lambda trial: (not trial.failures, trial.score))
 
 
 def spaces(task: str = "") -> dict[str, dict[str, Range]]:
