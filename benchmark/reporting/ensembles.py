@@ -102,5 +102,9 @@ def _outdated(record: EnsembleRecord, suite: Suite | None) -> bool:
     scenario = fixed(suite).scenarios.get(record.scenario)
     if scenario is None or record.method not in scenario.methods:
         return True
-    settings = msgspec.to_builtins(scenario.settings)
-    return bool(settings != record.settings or scenario.methods[record.method] != record.parameters)
+    try:
+        settings = msgspec.convert(record.settings, type(scenario.settings))
+    except msgspec.ValidationError:
+        return True
+    parameters = {**METHODS.get(record.method).defaults(), **record.parameters}
+    return bool(settings != scenario.settings or scenario.methods[record.method] != parameters)

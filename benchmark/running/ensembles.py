@@ -49,7 +49,7 @@ class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``metrics`` are means over the examples, None where an output is not finite; ``largest_epsilon`` is the largest
     value that n models can resolve. ``chance`` is the range in which 95 % of the U-LiRA AUCs lie when unlearned and
-    retrained models are swapped at random, ``p`` the share of these at least as far from 50. ``seconds`` is the mean
+    retrained models are swapped at random, ``p`` the share of these that are at least as high. ``seconds`` is the mean
     wall time of the method's call, ``exclusive`` where nothing else of the run shared its cores. ``members`` and
     ``reference`` are hashes over the outputs that were compared.
     """
@@ -138,7 +138,7 @@ def compare(plan: Plan, records: Sequence[Record], store: RecordStore, n: int) -
         outputs = [_confidences(side, store) for side in (own, reference)]
         if len(own) < n or len(reference) < n or any(side is None for side in outputs):
             there = f"{len(own)} of {n} members and {len(reference)} of {n} retrained models"
-            log.warning("%s %s: only %s have a result: no comparison", scenario, method, there)
+            log.warning("%s %s: only %s have a result, or their outputs are lost", scenario, method, there)
             continue
         yield _compared(own, reference, *outputs)
 
@@ -204,7 +204,7 @@ def _by_chance(unlearned: np.ndarray, retrained: np.ndarray, auc: float) -> tupl
         value = u_lira_auc(np.where(swapped, retrained, unlearned), np.where(swapped, unlearned, retrained)).value
         found.append(50.0 if value is None else value)
     low, high = np.quantile(found, [0.025, 0.975])
-    extreme = sum(abs(value - 50) >= abs(auc - 50) for value in found)
+    extreme = sum(value >= auc for value in found)  # far below 50 tells nothing: that is pairs told apart, but swapped
     return (float(low), float(high)), (1 + extreme) / (1 + SWAPS)
 
 

@@ -211,6 +211,7 @@ WRONG = {
     "negative jobs": (["bench", "--jobs", "-2"], "-2", ""),
     "device": (["bench", "--device", "gpuu"], "'gpuu'", "cpu, cuda"),
     "device number": (["bench", "--device", "cuda:x"], "'cuda:x'", ""),
+    "device number in superscript": (["bench", "--device", "cuda:²"], "'cuda:²'", "cuda:N"),
     "option": (["bench", "--sedes", "3"], "--sedes", "--seeds"),
     "argument": (["bench", "class-forget"], "class-forget", ""),
     "command": (["benhc"], "'benhc'", ""),

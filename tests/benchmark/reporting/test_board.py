@@ -128,6 +128,7 @@ def test_a_failure_is_a_row_that_says_why(make_record: Make, status: str) -> Non
     assert row.status == status
     assert row.reasons == [f"seed 1: {status}: Error: it was {status}"]
     assert (row.n, row.cells) == (1, 2)  # the good cell's number is still there, and the count tells
+    assert (row.rank, row.metrics["tow"].n) == (None, 1)
 
 
 def test_a_row_without_results_has_no_numbers(make_record: Make) -> None:
@@ -280,6 +281,53 @@ def test_a_partial_row_is_not_ranked_and_no_rank_is_left_out_for_it(make_record:
     assert {name: row.rank for name, row in rows.items()} == {
         "original": None, "retrain": None, "laf-r": 1, "finetune": 2, "laf": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["failed", "timeout", "out-of-memory", "disqualified", "partial"])
+def test_a_row_without_all_of_its_results_stands_below_the_ranked_ones(make_record: Make, status: str) -> None:
+    """However good the others are: here a method without labels, of whose two seeds one is the best of all."""
+    best: dict[str, float | None] = {"laf": 0.1, "bad-teacher": 2.0, "finetune": 3.0}
+    records = label_free(make_record, best)
+    records += [
+        make_record(m, apart(v), scenario=SAMPLES, seed=1)
+        for m, v in {"retrain": 0.0, "original": 15.0, "bad-teacher": 2.0, "finetune": 3.0}.items()
+    ]
+    if status != "partial":
+        records.append(make_record("laf", {}, scenario=SAMPLES, seed=1, status=status))
+    records.append(
+        make_record("neggrad-plus", {}, scenario=SAMPLES, status=status if status != "partial" else "failed")
+    )
+    rows = build_board(records, SUITE)
+    assert [(row.method, row.rank, row.rank_label_free) for row in rows] == [
+        ("original", None, None), ("retrain", None, None), ("bad-teacher", 1, 1), ("finetune", 2, None),
+        ("laf", None, None), ("neggrad-plus", None, None),
+    ]  # fmt: skip
+    laf = next(row for row in rows if row.method == "laf")
+    assert (laf.status, laf.metrics["gap.average"].mean) == (status, pytest.approx(0.1))
+    assert [cells.ranks(row) for row in rows] == ["", "", "1 (1)", "2", "", ""]
+
+
+@pytest.mark.parametrize("status", ["ok", "unreliable", "outdated"])
+def test_rows_with_all_of_their_results_are_ranked(make_record: Make, status: str) -> None:
+    flags = ["odd"] if status == "unreliable" else []
+    record = make_record("finetune", GOOD, flags=flags)
+    if status == "outdated":
+        record = recast(record, parameters={"lr": 1.0})
+    row = by_method([make_record("retrain", GOOD), record], suite=SUITE)["finetune"]
+    assert (row.status, row.rank) == (status, 1)
+
+
+def test_what_another_device_has_makes_no_row_partial(make_record: Make) -> None:
+    records = [recast(make_record(m, GOOD), device="cuda") for m in ("retrain", "finetune")]
+    records += [make_record(m, GOOD, seed=s) for s in range(3) for m in ("retrain", "finetune")]
+    records += [make_record("svd-forgetting", GOOD)]
+    found = {(row.method, row.device): (row.status, row.n) for row in build_board(records)}
+    assert found == {
+        ("retrain", "cpu"): ("ok", 3), ("finetune", "cpu"): ("ok", 3), ("svd-forgetting", "cpu"): ("partial", 1),
+        ("retrain", "cuda"): ("ok", 1), ("finetune", "cuda"): ("ok", 1),
+    }  # fmt: skip
+    (reason,) = [row.reasons for row in build_board(records) if row.method == "svd-forgetting"]
+    assert reason == ["1 of 3 seeds: not ranked with the others"]
 
 
 def test_cheats_are_not_ranked(make_record: Make) -> None:

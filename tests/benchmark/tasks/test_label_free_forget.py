@@ -297,6 +297,15 @@ def test_a_view_without_a_labelled_sample_is_bad_input(context: Context) -> None
     assert len(problem(one, 0, context, Access(retain="x", forget="x", few_labels=True)).retain) > 900
 
 
+@pytest.mark.parametrize("kind", KINDS[::2])
+@pytest.mark.parametrize("access", [EVERYTHING, Access(retain="x", forget="x"), Access(retain="xy", few_labels=True)])
+def test_a_share_of_which_nothing_is_left_is_bad_input(kind: Kind, access: Access, context: Context) -> None:
+    """Rounded down, it takes no sample of a class: every method, the reference too, would answer nothing."""
+    with pytest.raises(InputError, match="the scenario leaves no sample to forget"):
+        problem(scenario(kind, share=1e-3), 0, context, access)
+    assert len(problem(scenario(kind, share=0.01), 0, context).forget) == 5
+
+
 def test_labels_are_guarded_and_counted_as_ever(context: Context) -> None:
     info, ledger = METHODS.get("laf"), Ledger()
     model = build_classifier("laf-cnn", 10, (1, 8, 8))
