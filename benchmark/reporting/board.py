@@ -12,6 +12,7 @@ import msgspec
 
 from benchmark.discovery import METHODS
 from benchmark.metrics.catalogue import METRICS, metric
+from benchmark.running.ensembles import EnsembleRecord
 from benchmark.running.plan import digests
 from benchmark.running.records import Cell, Record
 from benchmark.stats import t_interval
@@ -227,21 +228,23 @@ def _status(records: list[Record], block_reasons: list[str], suite: Suite | None
         reasons.append("this method is no longer there; delete its folder below the results, if it is not to come back")
     if gone and status == "ok":
         status = "outdated"
-    if status == "ok" and any(_outdated(record.cell) for record in records):
+    if status == "ok" and any(outdated(record.cell) for record in records):
         status = "outdated"
         reasons.append("the declared version of the task or the method is a newer one")
-    if status == "ok" and suite is not None and any(_changed(record.cell, suite) for record in records):
+    if status == "ok" and suite is not None and any(changed(record.cell, suite) for record in records):
         status = "outdated"
         reasons.append("the suite's settings or hyper-parameters are others now")
     reasons += block_reasons
     return ("unreliable" if status == "ok" and reasons else status), reasons
 
 
-def _outdated(cell: Cell) -> bool:
+def outdated(cell: Cell | EnsembleRecord) -> bool:
+    """Whether the declared version of the task or the method is another one now."""
     return cell.versions != {"task": TASKS.get(cell.task).version, "method": METHODS.get(cell.method).version}
 
 
-def _changed(cell: Cell, suite: Suite) -> bool:
+def changed(cell: Cell | EnsembleRecord, suite: Suite) -> bool:
+    """Whether the suite has other settings or hyper-parameters now, or neither the scenario nor the method."""
     scenario = suite.scenarios.get(cell.scenario)
     if scenario is None or cell.method not in scenario.methods:
         return True

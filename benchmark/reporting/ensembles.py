@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from itertools import groupby
 
-import msgspec
-
 from benchmark.discovery import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
+from benchmark.reporting.board import changed, outdated
 from benchmark.reporting.text import command_text, escape
 from benchmark.running.ensembles import EnsembleRecord, fixed
 from benchmark.running.plan import digests
@@ -82,7 +81,7 @@ def _note(record: EnsembleRecord, first: EnsembleRecord, suite: Suite | None) ->
     """What a reader must know of the row: flags, what has changed since, and other models than the table's."""
     marks = [escape(flag) for flag in record.flags]
     task, known = TASKS.get(record.task), record.method in METHODS
-    if not known or _outdated(record, suite):
+    if not known or outdated(record) or (suite is not None and changed(record, fixed(suite))):
         marks.append("outdated")
     current = digests(task.implementation, METHODS.get(record.method).module) if known else {}
     if known and record.digests != {**current, "comparison": digest("benchmark.metrics.ensembles")}:
@@ -92,19 +91,3 @@ def _note(record: EnsembleRecord, first: EnsembleRecord, suite: Suite | None) ->
     if record.reference != first.reference:
         marks.append("other retrained models")
     return ", ".join(marks)
-
-
-def _outdated(record: EnsembleRecord, suite: Suite | None) -> bool:
-    if record.versions != {"task": TASKS.get(record.task).version, "method": METHODS.get(record.method).version}:
-        return True
-    if suite is None:
-        return False
-    scenario = fixed(suite).scenarios.get(record.scenario)
-    if scenario is None or record.method not in scenario.methods:
-        return True
-    try:
-        settings = msgspec.convert(record.settings, type(scenario.settings))
-    except msgspec.ValidationError:
-        return True
-    parameters = {**METHODS.get(record.method).defaults(), **record.parameters}
-    return bool(settings != scenario.settings or scenario.methods[record.method] != parameters)
