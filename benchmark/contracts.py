@@ -60,6 +60,32 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("momentum cannot be chosen with optimiser adam")
 
 
+class StepRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a classifier is trained for a number of steps at a constant rate, looked at ``checkpoints`` times on the way.
+
+    A batch has ``per_class`` times the number of classes samples. SGD has plain momentum; AdamW has none of it.
+    """
+
+    steps: int
+    per_class: int
+    lr: float
+    weight_decay: float
+    momentum: float = 0.9
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    checkpoints: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "per_class", "lr", "checkpoints"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.checkpoints > self.steps:
+            raise ValueError(f"checkpoints must be at most steps ({self.steps}), not {self.checkpoints}")
+        if not 0 <= self.momentum < 1 or self.weight_decay < 0:
+            raise ValueError(f"momentum {self.momentum} must be in [0, 1), weight_decay {self.weight_decay} at least 0")
+        if self.optimiser == "adamw" and self.momentum != 0.9:
+            raise ValueError("momentum cannot be chosen with optimiser adamw")
+
+
 #: What can be read of a sample: images, labels, attributes, masks.
 FIELDS = {"x": "images", "y": "labels", "a": "attributes", "m": "masks"}
 
@@ -71,20 +97,39 @@ class Access:
     ``Access(retain="xy", forget="x", max_samples={"retain": 1000})`` reads images and labels of the retain view,
     at most 1,000 distinct samples of it, and images only of the forget view; no other view may be touched.
     With ``few_labels`` the views whose labels are declared hold only those samples that are labelled: the scenario
-    says what share that is.
+    says what share that is. ``optional={"train": "a"}`` adds what is read where the task offers it, and done without
+    where it does not.
     """
 
     views: Mapping[str, str]
     max_samples: Mapping[str, int]
     few_labels: bool
+    optional: Mapping[str, str]
 
-    def __init__(self, *, max_samples: Mapping[str, int] | None = None, few_labels: bool = False, **views: str) -> None:
-        for name, fields in views.items():
+    def __init__(
+        self,
+        *,
+        max_samples: Mapping[str, int] | None = None,
+        few_labels: bool = False,
+        optional: Mapping[str, str] | None = None,
+        **views: str,
+    ) -> None:
+        for name, fields in (*views.items(), *(optional or {}).items()):
             if not fields or set(fields) - set(FIELDS):
                 raise ValueError(f"access to {name}: {fields!r} is not made of {''.join(FIELDS)}")
         object.__setattr__(self, "views", dict(views))
         object.__setattr__(self, "max_samples", dict(max_samples or {}))
         object.__setattr__(self, "few_labels", few_labels)
+        object.__setattr__(self, "optional", dict(optional or {}))
+
+    def granted(self, offered: Mapping[str, str]) -> Access:
+        """What is read of a task that offers ``offered``: what is optional becomes declared, or is left out."""
+        views = dict(self.views)
+        for name, fields in self.optional.items():
+            given = "".join(f for f in fields if f in offered.get(name, ""))
+            if given:
+                views[name] = views.get(name, "") + given
+        return Access(max_samples=self.max_samples, few_labels=self.few_labels, **views)
 
     @property
     def label_free(self) -> bool:
@@ -98,6 +143,8 @@ class Access:
             what = " + ".join(FIELDS[f] for f in fields)
             few = " (labelled samples only)" if self.few_labels and "y" in fields else ""
             parts.append(f"{name}: {what}{few}" + (f" (at most {limit:,})" if limit else ""))
+        for name, fields in self.optional.items():
+            parts.append(f"{name}: {' + '.join(FIELDS[f] for f in fields)} where the task gives them")
         return "; ".join(parts) or "the model only"
 
 
@@ -196,24 +243,15 @@ class Stages(Protocol):
     ) -> dict[str, Tensor]: ...
 
 
-@dataclass
-class ForgetProblem:
-    """What a forgetting method receives: no test data, views that enforce its access, its own copy of the model.
+@dataclass(kw_only=True)
+class Problem:
+    """What every method receives: its own copy of a model, seeded generators, and never test data.
 
-    ``model`` is in evaluation mode; ``retain`` and ``forget`` are the training samples that stay and that must go;
-    ``selection`` is a held-out labelled split that no base model trained on (it may be empty); ``labelled`` is that
-    share of the retain set of which labels are known where few are. ``forget_classes`` is empty where the forget set
-    is not made of whole classes. ``fresh_model()`` gives a newly initialised network of the same shape.
+    ``build_model()`` makes a new network of the same shape, drawn from torch's seed.
     """
 
     model: nn.Module
-    retain: View
-    forget: View
-    selection: View
-    labelled: View
-    forget_classes: tuple[int, ...]
     num_classes: int
-    recipe: Recipe
     device: torch.device
     seed: int
     build_model: Callable[[], nn.Module]
@@ -243,3 +281,54 @@ class ForgetProblem:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(derive(self.seed, "method", role))
             return build().to(self.device)
+
+
+@dataclass(kw_only=True)
+class ForgetProblem(Problem):
+    """What a forgetting method receives: views that enforce its access, and a trained model.
+
+    ``model`` is in evaluation mode; ``retain`` and ``forget`` are the training samples that stay and that must go;
+    ``selection`` is a held-out labelled split that no base model trained on (it may be empty); ``labelled`` is that
+    share of the retain set of which labels are known where few are. ``forget_classes`` is empty where the forget set
+    is not made of whole classes. ``fresh_model()`` gives a newly initialised network of the same shape.
+    """
+
+    retain: View
+    forget: View
+    selection: View
+    labelled: View
+    forget_classes: tuple[int, ...]
+    recipe: Recipe
+
+
+class Watch(Protocol):
+    """Who looks at a network while it is trained, and remembers it at its best: the harness's side of selection."""
+
+    def look(self, model: nn.Module) -> None:
+        """Judge ``model`` as it is now, on held-out samples that the method does not see; its mode is left alone."""
+
+    def restore(self, model: nn.Module) -> None:
+        """Give ``model`` the parameters that it had when it was judged best."""
+
+
+@dataclass(kw_only=True)
+class DebiasProblem(Problem):
+    """What a debiasing method receives: a network to be trained on data whose label and attribute go together.
+
+    ``model`` is in training mode, newly initialised or pretrained, and the same for every method of a seed. ``train``
+    is the biased training set; ``validation`` a part of the held-out split, with the same bias, for methods that
+    declare to train on it (the harness then selects on the rest); ``unbiased`` the training set drawn anew without
+    the bias, for references only, where data can be. ``watch`` must look at the network as training goes on: which of
+    its states is the result is then chosen by the scenario's rule. ``auxiliary()`` is a watch for another network of
+    the method's, which remembers it at its best class-balanced accuracy (no attribute is needed for that).
+    ``attributes_known``: whether the attributes of the training set may be read.
+    """
+
+    train: View
+    validation: View
+    unbiased: View
+    num_attributes: int
+    attributes_known: bool
+    recipe: StepRecipe
+    watch: Watch
+    auxiliary: Callable[[], Watch]

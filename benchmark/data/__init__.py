@@ -12,7 +12,8 @@ from benchmark.registry import Registry
 class Source:
     """Where a data set comes from: ``loader`` is a module of benchmark.data and a function; ``shape`` of one input.
 
-    ``selection``: whether it has a selection split, to choose hyper-parameters on.
+    ``selection``: whether it has a selection split, to choose hyper-parameters on; ``attributes``: how many values the
+    attribute has that it brings, 0 where it brings none.
     """
 
     summary: str
@@ -20,6 +21,7 @@ class Source:
     num_classes: int
     shape: tuple[int, ...]
     selection: bool = True
+    attributes: int = 0
 
 
 def _sources() -> Iterator[tuple[str, Source]]:

@@ -1,0 +1,147 @@
+"""Data sets whose label and attribute go together: what debiasing is measured on.
+
+The bias belongs to the data set, as in the papers: it does not depend on a run's seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from benchmark.data import DATA
+from benchmark.data.bias import Bias
+from benchmark.data.colours import assign, colour
+from benchmark.data.packaged import load
+from benchmark.data.views import Samples
+from benchmark.errors import InputError
+from benchmark.seeding import generator
+
+#: ImageNet's channel statistics: photographs are normalised as networks expect that were trained on it.
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Biased:
+    """Three disjoint splits with attributes, on one device; ``selection`` has the bias of the training set.
+
+    ``unbiased``: as many training samples whose attributes are all equally frequent; None where there is no such draw.
+    ``classes`` and ``attributes`` name the values of label and attribute. ``checksum``: 16 hex digits. ``origin``:
+    what a reader must know of how the samples came about, for example that some are semi-synthetic.
+    """
+
+    name: str
+    train: Samples
+    selection: Samples
+    test: Samples
+    unbiased: Samples | None
+    classes: tuple[str, ...]
+    attributes: tuple[str, ...]
+    checksum: str
+    origin: str = ""
+
+    def to(self, device: torch.device) -> Biased:
+        """The same data on ``device``."""
+        parts = [part.to(device) for part in (self.train, self.selection, self.test)]
+        unbiased = None if self.unbiased is None else self.unbiased.to(device)
+        return replace(self, train=parts[0], selection=parts[1], test=parts[2], unbiased=unbiased)
+
+
+def group_counts(samples: Samples, num_classes: int, num_attributes: int) -> Tensor:
+    """(K, A) int64: how many samples each group (label, attribute) has."""
+    assert samples.attributes is not None
+    groups = (samples.labels * num_attributes + samples.attributes).cpu()
+    return groups.bincount(minlength=num_classes * num_attributes).view(num_classes, num_attributes)
+
+
+def checksum_of(*parts: Samples | None) -> str:
+    """16 hex digits over images, labels and attributes in order."""
+    total = hashlib.sha256()
+    for part in (part for part in parts if part is not None):
+        for tensor in (part.images, part.labels, part.attributes):
+            if tensor is not None:
+                total.update(tensor.contiguous().numpy().data)
+    return total.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def load_biased(data: str, bias: Bias) -> Biased:
+    """The data set ``data`` with ``bias``, on the CPU; InputError where it cannot be had, or a group is empty."""
+    if bias.kind == "natural":
+        module, _, function = DATA.get(data).loader.partition(".")
+        own: Callable[[], Biased] = getattr(importlib.import_module(f"benchmark.data.{module}"), function)
+        biased = own()
+    else:
+        biased = _coloured(data, bias) if bias.kind == "colour" else _corrupted(data, bias)
+    for split, samples in (("training", biased.train), ("test", biased.test)):
+        empty = (group_counts(samples, len(biased.classes), len(biased.attributes)) == 0).nonzero().tolist()
+        if empty:
+            group = f"{biased.classes[empty[0][0]]}, {biased.attributes[empty[0][1]]}"
+            raise InputError(
+                f"data set {data}: {len(empty)} groups of the {split} set are empty, the first is ({group}); "
+                "nothing can be said of a group that has no sample"
+            )
+    return biased
+
+
+def _coloured(data: str, bias: Bias) -> Biased:
+    """Grey images in colours; the training set is coloured first, and what is held out is drawn from it."""
+    plain = load(data)
+    values = 2 if bias.halves else plain.num_classes
+    rng = generator(0, "data", data, "colours")
+
+    def target(samples: Samples) -> Tensor:
+        return (samples.labels >= plain.num_classes // 2).long() if bias.halves else samples.labels
+
+    def painted(samples: Samples, attributes: Tensor) -> Samples:
+        images = colour(samples.images, attributes, bias.severity, rng)
+        return Samples(images, target(samples), (0.0,) * 3, (1.0,) * 3, attributes)
+
+    def drawn(samples: Samples, conflicting: float) -> Samples:
+        return painted(samples, assign(target(samples), values, conflicting, within=samples.labels))
+
+    balanced = 1 - 1 / values
+    coloured = drawn(plain.train, bias.conflicting)
+    held, kept = _held_out(len(plain.train), bias.holdout)
+    selection = coloured.subset(held) if bias.holdout else drawn(plain.selection, bias.conflicting)
+    if bias.every_attribute:
+        copies = plain.test.subset(torch.arange(len(plain.test)).repeat(values))
+        test = painted(copies, torch.arange(values).repeat_interleave(len(plain.test)))
+    else:
+        test = drawn(plain.test, balanced)
+    parts = (coloured.subset(kept), selection, test, drawn(plain.train.subset(kept), balanced))
+    names = ("lower half", "upper half") if bias.halves else tuple(str(c) for c in range(plain.num_classes))
+    return Biased(data, *parts, names, tuple(f"colour {a}" for a in range(values)), checksum_of(*parts))
+
+
+def _corrupted(data: str, bias: Bias) -> Biased:
+    """Photographs with one of ten corruptions each; what the corruptions draw depends on the data set alone."""
+    from benchmark.data.corruptions import KINDS, corrupted
+
+    plain = load(data)
+
+    def with_bias(samples: Samples, conflicting: float, role: str) -> Samples:
+        attributes = assign(samples.labels, len(KINDS), conflicting)
+        images = corrupted(samples.images, attributes, bias.severity, role=f"{data}/{role}")
+        return Samples(images, samples.labels, *IMAGENET, attributes)
+
+    train = with_bias(plain.train, bias.conflicting, "train")
+    held, kept = _held_out(len(plain.train), bias.holdout)
+    test = with_bias(plain.test, 1 - 1 / len(KINDS), "test")
+    unbiased = with_bias(plain.train, 1 - 1 / len(KINDS), "unbiased").subset(kept)
+    parts = (train.subset(kept), train.subset(held), test, unbiased)
+    names = tuple(f"class {c}" for c in range(plain.num_classes))
+    return Biased(data, *parts, names, KINDS, checksum_of(*parts))
+
+
+def _held_out(n: int, holdout: int) -> tuple[Tensor, Tensor]:
+    """Positions held out and positions kept, each in order."""
+    if holdout >= n:
+        raise InputError(f"bias.holdout is {holdout}, but the training set has {n} samples")
+    order = torch.randperm(n, generator=generator(0, "data", "held-out"))
+    return order[:holdout].sort().values, order[holdout:].sort().values
