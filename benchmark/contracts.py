@@ -129,7 +129,9 @@ class Access:
             given = "".join(f for f in fields if f in offered.get(name, ""))
             if given:
                 views[name] = views.get(name, "") + given
-        return Access(max_samples=self.max_samples, few_labels=self.few_labels, **views)
+        granted = Access(max_samples=self.max_samples, few_labels=self.few_labels)
+        object.__setattr__(granted, "views", views)
+        return granted
 
     @property
     def label_free(self) -> bool:
