@@ -7,12 +7,14 @@ from typing import Literal
 
 from benchmark.errors import unknown
 
-Better = Literal["higher", "lower", "zero", "reference"]
+Better = Literal["higher", "lower", "zero", "reference", "none"]
+#: Rules by which the state of a network can be chosen among those on the way; the last one looks at test data.
+_RULES = ("worst-group", "group-balanced", "bias-conflicting", "worst-class", "last", "oracle")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """``better``: higher, lower, zero (gaps), or reference: as close as can be to what retraining has."""
+    """``better``: higher, lower, zero (gaps), reference: as close as can be to what retraining has, or none."""
 
     name: str
     label: str
@@ -127,7 +129,86 @@ _ALL = [
     ),
     Metric("change.parameters", "Δ params", "%", "reference", "relative L2 change of all parameters"),
     Metric("change.features", "Δ features", "%", "reference", "relative L2 change of test-set features"),
+    Metric(
+        "accuracy.group-balanced",
+        "GBA",
+        "%",
+        "higher",
+        "mean test accuracy over groups (label and attribute together), each counting the same",
+    ),
+    Metric("accuracy.worst-group", "WGA", "%", "higher", "test accuracy of the group where it is lowest"),
+    Metric(
+        "accuracy.worst-group.lower",
+        "WGA ≥",
+        "%",
+        "higher",
+        "simultaneous 95 % lower bound of the worst group's accuracy: the lowest of the groups' one-sided "
+        "Clopper-Pearson bounds with Bonferroni's correction; what is uncertain is the test sample, not the training",
+    ),
+    Metric("accuracy.mean", "mean", "%", "higher", "accuracy on all test samples, groups as frequent as there"),
+    Metric(
+        "accuracy.mean.train-weighted",
+        "mean (train weights)",
+        "%",
+        "higher",
+        "mean test accuracy over groups, weighted by how frequent they are in the training set",
+    ),
+    Metric(
+        "accuracy.bias-aligned",
+        "aligned",
+        "%",
+        "higher",
+        "accuracy on test samples of bias-aligned groups: those more frequent in the training set than if label and "
+        "attribute were independent",
+    ),
+    Metric("accuracy.bias-conflicting", "conflicting", "%", "higher", "accuracy on test samples of all other groups"),
+    Metric(
+        "attribute.decodability",
+        "attribute probe",
+        "%",
+        "lower",
+        "group-balanced accuracy of a linear probe that tells the attribute from frozen features, fitted on one half "
+        "of the test samples and judged on the other; chance is 100 / number of attributes. Low is no aim in itself: "
+        "a network may encode the attribute and not use it",
+    ),
+    Metric(
+        "selection.score",
+        "selected at",
+        "%",
+        "higher",
+        "what the selection rule gave the chosen checkpoint on held-out samples",
+    ),
+    Metric(
+        "selection.standard-error",
+        "± SE",
+        "points",
+        "lower",
+        "standard error of that score by the number of held-out samples that it rests on",
+    ),
+    Metric("selection.step", "step", "steps", "none", "training step of the chosen checkpoint"),
+    Metric(
+        "gain.group-balanced",
+        "GBA gain",
+        "points",
+        "higher",
+        "group-balanced accuracy; difference to ERM of the same seed",
+    ),
+    Metric(
+        "gain.worst-group", "WGA gain", "points", "higher", "worst-group accuracy; difference to ERM of the same seed"
+    ),
 ]
+for _rule in _RULES:
+    _how = "the oracle rule, which looks at test data: for study only" if _rule == "oracle" else f"the rule {_rule}"
+    _ALL += [
+        Metric(
+            f"accuracy.{_name}@{_rule}",
+            f"{_label}, chosen by {_rule}",
+            "%",
+            "higher",
+            f"{_name} accuracy on test samples of the checkpoint chosen by {_how}",
+        )
+        for _name, _label in (("group-balanced", "GBA"), ("worst-group", "WGA"))
+    ]
 METRICS = {metric.name: metric for metric in _ALL}
 
 

@@ -36,12 +36,13 @@ def amend(
     """
     info, parameters = method
     function = load(info)
-    _check_views(info.access, task)
+    access = info.access.granted(task.views)
+    _check_views(access, task)
     model = base
     for request in range(task.requests(scenario)):
         ledger = Ledger()
         ledgers.append(ledger)
-        guarded = task.load().build(scenario, seed, request, model, info.access, ledger, context)
+        guarded = task.load().build(scenario, seed, request, model, access, ledger, context)
         guarded.problem.stages = StoredStages(
             context,
             watch,
@@ -53,7 +54,7 @@ def amend(
                 "seed": seed,
                 "request": request,
                 "model": state_hash(model),
-                "few labels": sorted(v for v, f in info.access.views.items() if "y" in f and info.access.few_labels),
+                "few labels": sorted(v for v, f in access.views.items() if "y" in f and access.few_labels),
                 "exclusive": exclusive,
                 "tasks": digest(task.implementation),
             },
@@ -62,13 +63,14 @@ def amend(
         try:
             with watch.running():
                 model = function(guarded.problem, **parameters)
+                if not isinstance(model, nn.Module):
+                    raise TypeError(f"{info.name} returned {type(model).__name__}, not a model")
+                model = guarded.finish(model)
         finally:
             for view in guarded.views:
                 view.close()
             counts = {view.name: view.counts() for view in guarded.views}
             ledger.reads = {name: read for name, read in counts.items() if any(read.values())}
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"{info.name} returned {type(model).__name__}, not a model")
         model.eval()
     return model
 

@@ -18,7 +18,7 @@ from benchmark.errors import AccessViolation
 from benchmark.models.surgery import state_hash
 from benchmark.running.amending import amend, violations
 from benchmark.running.context import Context
-from benchmark.running.records import SCHEMA, Cell, Cost, Failure, Record, Status, Value
+from benchmark.running.records import SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
 from benchmark.suite import Scenario
 from benchmark.tasks import TASKS, Evaluation
 from benchmark.timing import Stopwatch
@@ -81,6 +81,7 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         data=data,
         environment=environment.describe(device_name(context.device)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        groups={name: Count(*counted) for name, counted in evaluation.groups.items()},
     )
     return record, evaluation.arrays
 

@@ -88,6 +88,8 @@ def fixed(suite: Suite) -> Suite:
 
 def _fixed(scenario: Scenario) -> Scenario:
     settings = scenario.settings
+    if not TASKS.get(scenario.task).ensembles:
+        raise InputError(f"ensembles compare what was forgotten; task {scenario.task} has no forget set")
     if settings.forget_seed is None:
         settings = msgspec.structs.replace(settings, forget_seed=0)
     return msgspec.structs.replace(scenario, settings=settings)

@@ -83,11 +83,18 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cell_seconds: float
 
 
+class Count(msgspec.Struct, frozen=True, array_like=True):
+    """Test samples of a group that were classified right, of ``n``."""
+
+    right: int
+    n: int
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The immutable result of a cell.
 
     ``access`` has one ledger a request; ``data`` is the data set's checksum; ``arrays`` the SHA-256 of the file beside
-    the record that keeps what its metrics come from.
+    the record that keeps what its metrics come from; ``groups`` the test samples by group, where there are groups.
     """
 
     schema: int
@@ -104,6 +111,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arrays: str | None
     environment: dict[str, str]
     created: str
+    groups: dict[str, Count] = {}
 
     def values(self) -> dict[str, float | None]:
         return {name: metric.value for name, metric in self.metrics.items()}

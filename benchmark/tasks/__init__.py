@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
@@ -24,19 +24,31 @@ Values = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluating one amended model gives: metrics, the arrays they come from, and warnings for the row."""
+    """What evaluating one amended model gives: metrics, the arrays they come from, and warnings for the row.
+
+    ``groups``: right and all test samples by group, where there are groups.
+    """
 
     metrics: dict[str, Measured]
     arrays: dict[str, np.ndarray]
     flags: list[str]
+    groups: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def _as_it_is(model: nn.Module) -> nn.Module:
+    return model
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """A problem beside the views that it holds, so that the harness can read their counts."""
+    """A problem beside the views that are read for it, so that the harness can see their counts.
+
+    ``finish`` makes the result of what the method returns, before the views close: by model selection, for example.
+    """
 
     problem: Any
     views: tuple[Any, ...]
+    finish: Callable[[nn.Module], nn.Module] = _as_it_is
 
 
 class Implementation(Protocol):
@@ -75,7 +87,9 @@ class Task:
     ``requests(scenario)`` counts the amendments asked for one after the other; ``derive(own, reference)`` adds the
     metrics that are relative to the reference method's; ``gates(original, reference)`` gives reasons why a block
     of rows is unreliable; ``headline`` are the board's columns and ``rank_by`` orders its rows. ``with_gaps``: every
-    metric is best where retraining has it, and its gap is shown beside it.
+    metric is best where retraining has it, and its gap is shown beside it. ``ranked_by(scenario)`` replaces
+    ``rank_by``. ``track(scenario, access)`` says what information a method was granted there, where rows of several
+    kinds must not be ranked together; ``ensembles`` whether ensembles of its models can be compared.
     """
 
     name: str
@@ -97,6 +111,9 @@ class Task:
     gates: Callable[[Values | None, Values | None], list[str]]
     selection_criterion: str
     with_gaps: bool = False
+    track: Callable[[Any, Access], str] | None = None
+    ranked_by: Callable[[Any], str] | None = None
+    ensembles: bool = True
 
     def load(self) -> Implementation:
         """The implementation; imports torch."""
@@ -104,9 +121,11 @@ class Task:
 
 
 def _tasks() -> Iterator[tuple[str, Task]]:
-    for name in ("class_forget", "label_free_forget"):
-        task: Task = importlib.import_module(f"benchmark.tasks.{name}").TASK
-        yield task.name, task
+    for name in ("class_forget", "label_free_forget", "debias"):
+        module = importlib.import_module(f"benchmark.tasks.{name}")
+        tasks: tuple[Task, ...] = getattr(module, "TASKS", ()) or (module.TASK,)
+        for task in tasks:
+            yield task.name, task
 
 
 TASKS: Registry[Task] = Registry("task", _tasks)
