@@ -7,7 +7,7 @@ the declared limit. Images stay on the device as uint8 and are normalised batch 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,8 @@ class Samples:
     """Samples on one device.
 
     images: (N, C, H, W) uint8 in 0..255, or (N, D) float32 used as it is; labels: (N,) int64; attributes: (N,) int64
-    or None; masks: (N, H, W) bool or None; mean and std: C channel statistics of images / 255.
+    or None; masks: (N, H, W) bool or None; mean and std: C channel statistics of images / 255. ``channels_last``: the
+    memory format of inputs, which convolutions want and networks that flatten their input at once do not.
     """
 
     images: Tensor
@@ -29,35 +30,38 @@ class Samples:
     std: tuple[float, ...] = ()
     attributes: Tensor | None = None
     masks: Tensor | None = None
+    channels_last: bool = True
 
     def __len__(self) -> int:
         return len(self.images)
 
     def inputs(self, index: Tensor | slice = slice(None)) -> Tensor:
-        """Normalised float32 network inputs; (B, C, H, W) in channels-last memory, or (B, D)."""
+        """Normalised float32 network inputs; (B, C, H, W), or (B, D)."""
         images = self.images[index]
         if images.dtype != torch.uint8:
             return images
         shape = (1, -1, 1, 1)
         mean = torch.tensor(self.mean, device=images.device).view(shape)
         std = torch.tensor(self.std, device=images.device).view(shape)
-        scaled = (images.float() / 255 - mean) / std
-        return scaled.contiguous(memory_format=torch.channels_last)
+        scaled = images.float().div_(255)
+        if any(self.mean) or any(s != 1 for s in self.std):
+            scaled.sub_(mean).div_(std)
+        return scaled.contiguous(memory_format=torch.channels_last) if self.channels_last else scaled
 
     def subset(self, index: Tensor) -> Samples:
         """The samples at ``index`` (int64)."""
-        return Samples(
-            self.images[index],
-            self.labels[index],
-            self.mean,
-            self.std,
-            None if self.attributes is None else self.attributes[index],
-            None if self.masks is None else self.masks[index],
+        return replace(
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            attributes=None if self.attributes is None else self.attributes[index],
+            masks=None if self.masks is None else self.masks[index],
         )
 
     def to(self, device: torch.device) -> Samples:
-        moved = [None if t is None else t.to(device) for t in (self.attributes, self.masks)]
-        return Samples(self.images.to(device), self.labels.to(device), self.mean, self.std, moved[0], moved[1])
+        attributes, masks = (None if t is None else t.to(device) for t in (self.attributes, self.masks))
+        images, labels = self.images.to(device), self.labels.to(device)
+        return replace(self, images=images, labels=labels, attributes=attributes, masks=masks)
 
 
 @dataclass

@@ -31,10 +31,29 @@ if TYPE_CHECKING:
     from benchmark.running.context import Context
 
 
+#: Networks that flatten their input at once: another memory format would only cost them copies.
+FLATTENING = ("cmnist-mlp",)
+
+
 @lru_cache(maxsize=2)
-def on_device(data: str, bias: Bias, device: torch.device) -> Biased:
-    """The data set on ``device``; kept, because a worker serves many cells."""
-    return load_biased(data, bias).to(device)
+def _on_device(data: str, bias: Bias, device: torch.device, channels_last: bool) -> Biased:
+    biased = load_biased(data, bias).to(device)
+
+    def formatted(samples: Samples) -> Samples:
+        return replace(samples, channels_last=channels_last)
+
+    return replace(
+        biased,
+        train=formatted(biased.train),
+        selection=formatted(biased.selection),
+        test=formatted(biased.test),
+        unbiased=None if biased.unbiased is None else formatted(biased.unbiased),
+    )
+
+
+def on_device(scenario: Debias, device: torch.device) -> Biased:
+    """The scenario's data on ``device``; kept, because a worker serves many cells."""
+    return _on_device(scenario.data, scenario.bias, device, scenario.model not in FLATTENING)
 
 
 def data_checksum(scenario: Debias) -> str:
@@ -65,7 +84,7 @@ def build(
     context: Context,
 ) -> Guarded:
     """The problem of one seed, and the harness's watch over what the method trains."""
-    data = on_device(scenario.data, scenario.bias, context.device)
+    data = on_device(scenario, context.device)
     judged, lent = data.selection, data.selection.subset(torch.empty(0, dtype=torch.int64))
     if "validation" in access.views:
         lent, judged = _halves(data)
@@ -150,7 +169,7 @@ class _Judged:
 
 def evaluate(scenario: Debias, seed: int, base: nn.Module, amended: nn.Module, context: Context) -> Evaluation:
     """Every metric of one trained classifier, at the state that its rule chose and at those of the other rules."""
-    data = on_device(scenario.data, scenario.bias, context.device)
+    data = on_device(scenario, context.device)
     selector = selection_of(amended)
     judged = _judge(amended, data)
     chosen = selector.chosen[scenario.selection]
