@@ -16,7 +16,6 @@ from rich.progress import Progress
 
 from benchmark import environment
 from benchmark.config import convert, read_toml
-from benchmark.data import DATA
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.running import pool
@@ -72,7 +71,10 @@ def best_of(trials: list[Trial]) -> Trial:
 
 
 def spaces(task: str = "") -> dict[str, dict[str, Range]]:
-    """Search spaces by method, checked against the methods' hyper-parameters; a task's own replace the common ones."""
+    """Search spaces by method, checked against the methods' hyper-parameters; a task's own replace the common ones.
+
+    ``method@scenario`` replaces ``method`` in that scenario.
+    """
     own = FOLDER / f"spaces-{task}.toml"
     return _spaces(FOLDER / "spaces.toml") | (_spaces(own) if own.exists() else {})
 
@@ -80,11 +82,16 @@ def spaces(task: str = "") -> dict[str, dict[str, Range]]:
 def _spaces(path: Path) -> dict[str, dict[str, Range]]:
     found = convert(read_toml(path), dict[str, dict[str, Range]], path.name)
     for method, ranges in found.items():
-        known = METHODS.get(method).defaults()
+        known = METHODS.get(method.partition("@")[0]).defaults()
         for name in ranges:
             if name not in known:
                 raise InputError(f"{path.name}: {method}: {unknown('hyper-parameter', name, known)}")
     return found
+
+
+def space_of(known: Mapping[str, dict[str, Range]], scenario: Scenario, method: str) -> dict[str, Range]:
+    """The search space of a method in a scenario; empty where it has none."""
+    return known.get(f"{method}@{scenario.name}", known.get(method, {}))
 
 
 def wanted(suite: Suite, methods: list[str] | None) -> list[tuple[Scenario, str]]:
@@ -95,10 +102,10 @@ def wanted(suite: Suite, methods: list[str] | None) -> list[tuple[Scenario, str]
         if name not in every:
             raise unknown("method with a search space", name, every)
     for scenario in suite.scenarios.values():
-        if not DATA.get(scenario.settings.data).selection:
+        if not TASKS.get(scenario.task).tunable(scenario.settings):
             raise InputError(f"scenario {scenario.name}: {scenario.settings.data} has no selection split to tune on")
     pairs = [(scenario, method) for scenario in suite.scenarios.values() for method in scenario.methods]
-    return [(s, m) for s, m in pairs if m in known[s.task] and (methods is None or m in methods)]
+    return [(s, m) for s, m in pairs if space_of(known[s.task], s, m) and (methods is None or m in methods)]
 
 
 def tune(
@@ -127,7 +134,7 @@ def tune(
                 progress.advance(bar)
             bar = progress.add_task("studies", total=len(wanted))
             waiting: list[Future[Study]] = [
-                executor.submit(_study, suite, s, m, known[s.task][m], setting) for s, m in wanted
+                executor.submit(_study, suite, s, m, space_of(known[s.task], s, m), setting) for s, m in wanted
             ]
             for ended in as_completed(waiting):
                 study = ended.result()

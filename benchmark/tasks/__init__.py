@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 
 from benchmark.contracts import Access, Ledger, Measured
+from benchmark.data import DATA
 from benchmark.registry import Registry
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ class Implementation(Protocol):
     def selection_score(self, scenario: Any, seed: int, amended: nn.Module, context: Context) -> float: ...
 
 
+def _has_selection_split(scenario: Any) -> bool:
+    return DATA.get(scenario.data).selection
+
+
 @dataclass(frozen=True)
 class Task:
     """A family of amendments.
@@ -89,7 +94,8 @@ class Task:
     of rows is unreliable; ``headline`` are the board's columns and ``rank_by`` orders its rows. ``with_gaps``: every
     metric is best where retraining has it, and its gap is shown beside it. ``ranked_by(scenario)`` replaces
     ``rank_by``. ``track(scenario, access)`` says what information a method was granted there, where rows of several
-    kinds must not be ranked together; ``ensembles`` whether ensembles of its models can be compared.
+    kinds must not be ranked together; ``ensembles`` whether ensembles of its models can be compared;
+    ``tunable(scenario)`` whether it has held-out samples to choose hyper-parameters on.
     """
 
     name: str
@@ -114,6 +120,7 @@ class Task:
     track: Callable[[Any, Access], str] | None = None
     ranked_by: Callable[[Any], str] | None = None
     ensembles: bool = True
+    tunable: Callable[[Any], bool] = _has_selection_split
 
     def load(self) -> Implementation:
         """The implementation; imports torch."""

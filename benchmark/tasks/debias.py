@@ -145,6 +145,7 @@ def _task(name: Literal["debias-known", "debias-unknown"], summary: str, train: 
         track=track,
         ranked_by=rank_by,
         ensembles=False,
+        tunable=lambda scenario: scenario.bias.holdout > 0 or DATA.get(scenario.data).selection,
     )
 
 

@@ -12,13 +12,13 @@ from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError
 from benchmark.suite import FOLDER, load_suite
 from benchmark.tasks import TASKS
-from benchmark.tuning import Range, Study, Trial, _bases, _keep, _suggest, spaces
+from benchmark.tuning import Range, Study, Trial, _bases, _keep, _suggest, space_of, spaces
 
 pytest.importorskip("tomlkit")
 
 
 #: Base models a seed of the suite ``embedded``, by network.
-LEARNT = {"vgg-small": 1, "resnet-small": 1, "laf-cnn": 2}
+LEARNT = {"vgg-small": 1, "resnet-small": 1, "laf-cnn": 2, "cmnist-mlp": 2}
 
 
 def study(scores: list[float]) -> Study:
@@ -27,11 +27,12 @@ def study(scores: list[float]) -> Study:
     return Study("smoke", "class-forget", "digits", "finetune", "criterion", (102, 105), trials, chosen, {}, "now")
 
 
-def test_spaces_hold_values_that_the_methods_take() -> None:
-    found = spaces()
+@pytest.mark.parametrize("task", ["", *TASKS])
+def test_spaces_hold_values_that_the_methods_take(task: str) -> None:
+    found = spaces(task)
     assert found
     for method, ranges in found.items():
-        info = METHODS.get(method)
+        info = METHODS.get(method.partition("@")[0])
         for name, space in ranges.items():
             values = space.choices if space.choices is not None else [space.low, space.high]
             assert None not in values
@@ -40,6 +41,14 @@ def test_spaces_hold_values_that_the_methods_take() -> None:
             if space.choices is None:
                 assert space.low < space.high  # type: ignore[operator]
                 assert not space.log or space.low > 0  # type: ignore[operator]
+
+
+def test_a_scenario_may_have_a_space_of_its_own() -> None:
+    scenarios, known = load_suite("embedded").scenarios, spaces("debias-known")
+    assert space_of(known, scenarios["cmnist5k"], "gerne")["s"].high == 1.11
+    assert space_of(known, scenarios["cmnist5k-halves"], "gerne")["s"].high == 2.1
+    assert space_of(known, scenarios["cmnist5k-halves"], "erm") == known["erm"]
+    assert space_of(known, scenarios["cmnist5k"], "bias-amplified") == {}
 
 
 def test_the_best_of_equal_trials_is_the_first() -> None:
