@@ -32,6 +32,14 @@ def _sources() -> Iterator[tuple[str, Source]]:
     garments, photographs = "70,000 garments, 28x28 grey (Hub)", "60,000 photographs, 32x32 colour (Hub)"
     yield "fashion-mnist", Source(garments, "hub.fashion_mnist", 10, (1, 28, 28), selection=False)
     yield "cifar-10", Source(photographs, "hub.cifar_10", 10, (3, 32, 32), selection=False)
+    birds, hair = "11,788 birds before land or water (local)", "202,599 faces, blond or not, and their sex (local)"
+    yield "waterbirds", Source(birds, "natural.waterbirds", 2, (3, 224, 224), attributes=2)
+    yield "celeba-blond", Source(hair, "natural.celeba_blond", 2, (3, 224, 224), attributes=2)
+    ages, comments = "faces, young or old, and their sex (local)", "comments, toxic or not, and identities (local)"
+    yield "bffhq", Source(ages, "natural.bffhq", 2, (3, 224, 224), attributes=2)
+    yield "civil-comments", Source(comments, "text.civil_comments", 2, (2, 220), attributes=2)
+    lesions = "2,450 skin lesions, 224x224, coloured patches (local)"
+    yield "isic-2017", Source(lesions, "isic.isic_2017", 2, (3, 224, 224), attributes=2)
 
 
 DATA: Registry[Source] = Registry("data set", _sources)

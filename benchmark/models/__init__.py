@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from benchmark.errors import unknown
 from benchmark.registry import Registry
 
-LIBRARIES = ("timm", "torchvision")
+LIBRARIES = ("timm", "torchvision", "transformers")
 
 
 def _own() -> Iterator[tuple[str, str]]:
-    for name in ("vgg-small", "resnet-small", "mlp-toy", "laf-cnn", "laf-resnet18"):
+    for name in ("vgg-small", "resnet-small", "mlp-toy", "laf-cnn", "laf-resnet18", "cmnist-mlp"):
         yield name, name.replace("-", "_")
 
 
@@ -20,7 +20,7 @@ MODELS: Registry[str] = Registry("model", _own)
 
 
 def check_model(name: str) -> None:
-    """Raise InputError unless ``name`` is one of MODELS, ``timm:NAME`` or ``torchvision:NAME``."""
+    """Raise InputError unless ``name`` is one of MODELS, or ``timm:NAME`` and the like with one of LIBRARIES."""
     library, _, rest = name.partition(":")
     if name not in MODELS and not (library in LIBRARIES and rest):
         raise unknown("model", name, [*MODELS, *(f"{library}:NAME" for library in LIBRARIES)])

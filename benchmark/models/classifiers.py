@@ -1,6 +1,9 @@
-"""Classifiers by name: small networks of our own, and everything that torchvision and timm build."""
+"""Classifiers by name: small networks of our own, and everything that torchvision, timm and transformers build."""
 
 from __future__ import annotations
+
+import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +12,7 @@ from torch.nn import functional as F
 from benchmark import compat
 from benchmark.errors import InputError
 from benchmark.models import MODELS, check_model
-from benchmark.models.surgery import SplitClassifier
+from benchmark.models.surgery import SplitClassifier, head
 
 Shape = tuple[int, ...]
 
@@ -94,18 +97,36 @@ def laf_resnet18(num_classes: int, shape: Shape) -> nn.Module:
     return SplitClassifier(nn.Sequential(enlarge, backbone), nn.Linear(REPRESENTATION, num_classes))
 
 
-def build_classifier(name: str, num_classes: int, shape: Shape) -> nn.Module:
+def cmnist_mlp(num_classes: int, shape: Shape) -> nn.Module:
+    """Learning from Failure's network for coloured digits (arXiv:2007.02561): three hidden layers of width 100."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    width = math.prod(shape)
+    for _ in range(3):
+        layers += [nn.Linear(width, 100), nn.ReLU()]
+        width = 100
+    return nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+
+def build_classifier(name: str, num_classes: int, shape: Shape, pretrained: bool = False) -> nn.Module:
     """A newly initialised classifier of inputs (B, *shape) into (B, num_classes) logits, drawn from torch's seed.
 
-    ``name`` is one of MODELS, ``timm:NAME`` or ``torchvision:NAME``; InputError for a name that is none.
+    ``name`` is one of MODELS, ``timm:NAME``, ``torchvision:NAME`` or ``transformers:NAME``; InputError for a name that
+    is none. ``pretrained``: with published weights of ImageNet and only the classification layer drawn; InputError
+    where there are none or they cannot be had. Networks of transformers have published weights either way.
     """
     check_model(name)
-    if name in MODELS:
+    library, _, rest = name.partition(":")
+    if library == "transformers":
+        from benchmark.models.text import text_classifier
+
+        return text_classifier(rest, num_classes, shape)
+    if pretrained:
+        model = _with_weights(name, num_classes, shape[0])
+    elif name in MODELS:
         model = globals()[MODELS.get(name)](num_classes, shape)
     else:
-        source, _, rest = name.partition(":")
         try:
-            if source == "timm":
+            if library == "timm":
                 model = compat.timm().create_model(rest, num_classes=num_classes, in_chans=shape[0])
             else:
                 model = compat.torchvision().models.get_model(rest, weights=None, num_classes=num_classes)
@@ -116,3 +137,46 @@ def build_classifier(name: str, num_classes: int, shape: Shape) -> nn.Module:
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def _with_weights(name: str, num_classes: int, channels: int) -> nn.Module:
+    """A network with published weights of ImageNet and a new classification layer; InputError where it has none."""
+    library, _, rest = name.partition(":")
+    if name in MODELS:
+        raise InputError(f"model {name!r}: there are no published weights of it; leave pretrained out")
+    if library == "torchvision":
+        return _of_torchvision(name, num_classes, channels)
+    timm = compat.timm()
+    try:
+        model: nn.Module = timm.create_model(rest, pretrained=True, num_classes=num_classes, in_chans=channels)
+    except Exception as error:  # the network, the Hub, the file: each has its own kinds
+        raise _no_weights(name, error, "HF_HOME says where the Hub's files are kept") from error
+    return model
+
+
+def _of_torchvision(name: str, num_classes: int, channels: int) -> nn.Module:
+    """One of torchvision's networks with its first weights of ImageNet, its last linear layer replaced."""
+    models, own = compat.torchvision().models, name.partition(":")[2]
+    try:
+        weights = getattr(models.get_model_weights(own), "IMAGENET1K_V1", None)
+    except ValueError as error:
+        raise InputError(f"model {name!r}: {error}") from error
+    if weights is None or channels != 3:
+        what = "there are none" if weights is None else f"they are for images of 3 channels, not {channels}"
+        raise InputError(f"model {name!r}: weights of ImageNet were asked for, but {what}")
+    try:
+        model: nn.Module = models.get_model(own, weights=weights)
+    except Exception as error:  # the network, the file: each has its own kinds
+        path = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
+        raise _no_weights(name, error, f"put them into {path}, or set TORCH_HOME") from error
+    last = head(model)
+    if not isinstance(last, nn.Linear) or last.out_features != len(weights.meta["categories"]):
+        raise InputError(f"model {name!r}: its classification layer is not its last linear layer")
+    position = next(position for position, module in model.named_modules() if module is last)
+    model.set_submodule(position, nn.Linear(last.in_features, num_classes))
+    return model
+
+
+def _no_weights(name: str, error: Exception, advice: str) -> InputError:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return InputError(f"model {name!r}: its weights of ImageNet cannot be had ({reason.rstrip('.')}); {advice}")
