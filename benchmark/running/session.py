@@ -42,10 +42,16 @@ def check_device(device: str) -> str:
 def check_data(plan: Plan) -> None:
     """Fetch what is about to be used and does not come with packages: one clear InputError, not one a cell."""
     names = sorted({str(cell.settings["data"]) for cell in plan.todo})
-    for name in (name for name in names if DATA.get(name).loader.startswith("hub.")):
-        from benchmark.data.packaged import load
+    for name in (name for name in names if not DATA.get(name).loader.startswith("packaged.")):
+        if DATA.get(name).attributes:
+            from benchmark.data.bias import Bias
+            from benchmark.data.biased import load_biased
 
-        load(name)
+            load_biased(name, Bias())
+        else:
+            from benchmark.data.packaged import load
+
+            load(name)
 
 
 def describe(plan: Plan, jobs: int, device: str, console: Console) -> None:
