@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from benchmark.discovery import METHODS
 from benchmark.metrics.catalogue import METRICS, metric
+from benchmark.reporting import aggregates
+from benchmark.reporting.aggregates import Choice, CostCell, GroupCell, MetricCell, Pair, pair
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.running.plan import digests
 from benchmark.running.records import Cell, Record
-from benchmark.stats import t_interval
 from benchmark.suite import Suite, methods_of
 from benchmark.tasks import TASKS, Task
 
@@ -23,38 +23,19 @@ RowStatus = Literal["ok", "partial", "unreliable", "outdated", "failed", "timeou
 #: Rows that are shown below the ranked ones: not all of their cells have a result.
 UNRANKED = ("partial", "failed", "timeout", "out-of-memory", "disqualified")
 KIND_ORDER = {"reference": 0, "paper": 1, "baseline": 1, "cheat": 2}
-
-
-class MetricCell(msgspec.Struct, frozen=True):
-    """A metric in a row: mean and 95 % t interval over n clusters; None where there is nothing to average."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    n: int
-    unit: str
-    better: str
-
-
-class CostCell(msgspec.Struct, frozen=True):
-    """Mean seconds, the mean ratio to retraining (device seconds, paired by seed) and the median peak of memory.
-
-    ``exclusive``: nothing else of the run shared the cores, of the row's cells and of the retraining beside them.
-    """
-
-    seconds: float | None
-    device_seconds: float | None
-    ratio_to_retrain: float | None
-    peak_bytes: int | None
-    exclusive: bool
+#: Tracks in the order of the board; rows of any other, or of which none is known, come after them.
+TRACKS = ("yes/yes", "no/yes", "yes/no", "no/no")
 
 
 class Row(msgspec.Struct, frozen=True):
     """One method in one scenario: ``n`` clusters (base models), ``cells`` records, ``units`` amended.
 
     ``access`` gives the mean counts of what was read by view, summed over requests; ``code`` is ``moved`` where the
-    source has changed since and the declared versions have not. ``rank`` counts from 1 among the ranked rows of the
-    scenario, ``rank_label_free`` among those of them that declare to read no label; None for rows that are not ranked.
+    source has changed since and the declared versions have not. ``track`` says what information was used
+    where rows compete only with their equals, empty in tasks without tracks. ``rank`` counts from 1 among the ranked
+    rows of the scenario and track, by the metric ``rank_by``, ``rank_label_free`` among those of them that declare to
+    read no label; None for rows that are not ranked. ``choice``: how states were chosen, where they were; ``groups``:
+    accuracy by group, where there are groups.
     """
 
     task: str
@@ -73,12 +54,16 @@ class Row(msgspec.Struct, frozen=True):
     code: Literal["current", "moved"]
     devices: list[str]
     label_free: bool
+    track: str
+    rank_by: str
+    choice: Choice | None
+    groups: dict[str, GroupCell]
     rank: int | None = None
     rank_label_free: int | None = None
 
 
 def build_board(records: Iterable[Record], suite: Suite | None = None, task: str | None = None) -> list[Row]:
-    """Rows by task, scenario and rank; references first and cheats last, neither ranked among the others.
+    """Rows by task, scenario, track and rank; references first and cheats last, neither ranked among the others.
 
     A row whose settings or hyper-parameters are not those of ``suite`` any more is marked as outdated.
     """
@@ -96,87 +81,85 @@ def _block(task: Task, records: list[Record], suite: Suite | None) -> list[Row]:
     by_method: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         by_method[record.cell.method, record.cell.device].append(record)
-    references = {_pair(r.cell): r for r in records if r.cell.method == task.reference and r.status == "ok"}
-    originals = {_pair(r.cell): r for r in records if r.cell.method == task.original and r.status == "ok"}
+    references = {pair(r.cell): r for r in records if r.cell.method == task.reference and r.status == "ok"}
+    originals = {pair(r.cell): r for r in records if r.cell.method == task.original and r.status == "ok"}
     reasons = _gates(task, originals, references)
     rows = [_row(task, group, references, reasons, suite) for _, group in sorted(by_method.items())]
     position = {name: i for i, name in enumerate(methods_of(task.name))}
 
-    def order(row: Row) -> tuple[float, float, int]:
-        kind: float = KIND_ORDER.get(row.kind, 1)
-        kind += 0.5 if kind == 1 and row.status in UNRANKED else 0
-        score = _score(task, row) if 1 <= kind < 2 else 0.0
-        return kind, score, position.get(row.method, len(position))
+    def order(row: Row) -> tuple[int, int, tuple[str, str], bool, float, int]:
+        kind, last = KIND_ORDER.get(row.kind, 1), position.get(row.method, len(position))
+        if kind != 1:
+            return kind, 0, ("", ""), False, 0.0, last
+        track = TRACKS.index(row.track) if row.track in TRACKS else len(TRACKS)
+        return kind, track, (row.track, row.rank_by), row.status in UNRANKED, _score(row), last
 
     return _numbered(task, sorted(rows, key=order))
 
 
-def _score(task: Task, row: Row) -> float:
+def _score(row: Row) -> float:
     """What rows are ordered by, lowest first; rows without a value come last."""
-    ranked = row.metrics.get(task.rank_by)
+    ranked = row.metrics.get(row.rank_by)
     if ranked is None or ranked.mean is None:
         return math.inf
-    return -ranked.mean if metric(task.rank_by).better == "higher" else ranked.mean
+    return -ranked.mean if metric(row.rank_by).better == "higher" else ranked.mean
 
 
 def _numbered(task: Task, rows: list[Row]) -> list[Row]:
-    """Rows in order with their ranks: all together, and the label-free ones among themselves."""
+    """Rows in order with their ranks in their track: all together, and the label-free ones among themselves.
+
+    Rows of another time, which were ranked by another metric, and rows whose track is not known have no rank in it.
+    """
     numbered = []
-    rank = rank_label_free = 0
+    ranks: Counter[tuple[str, str, bool]] = Counter()
     for row in rows:
-        ranked = KIND_ORDER.get(row.kind, 1) == 1 and row.status not in UNRANKED and _score(task, row) < math.inf
-        if ranked:
-            rank += 1
-            rank_label_free += row.label_free
-            own = rank_label_free if row.label_free else None
-            row = msgspec.structs.replace(row, rank=rank, rank_label_free=own)
+        ranked = KIND_ORDER.get(row.kind, 1) == 1 and row.status not in UNRANKED and _score(row) < math.inf
+        if ranked and (row.track or task.track is None):
+            ranks[row.track, row.rank_by, False] += 1
+            ranks[row.track, row.rank_by, True] += row.label_free
+            own = ranks[row.track, row.rank_by, True] if row.label_free else None
+            row = msgspec.structs.replace(row, rank=ranks[row.track, row.rank_by, False], rank_label_free=own)
         numbered.append(row)
     return numbered
 
 
-def _pair(cell: Cell) -> tuple[str, int, str]:
-    """What pairs a cell with its reference: the same unit, seed and device."""
-    return cell.unit, cell.seed, cell.device
-
-
-def _gates(
-    task: Task, originals: Mapping[tuple[str, int, str], Record], references: Mapping[tuple[str, int, str], Record]
-) -> list[str]:
+def _gates(task: Task, originals: Mapping[Pair, Record], references: Mapping[Pair, Record]) -> list[str]:
     reasons = []
-    for pair in sorted(originals.keys() | references.keys()):
-        own, other = originals.get(pair), references.get(pair)
+    for key in sorted(originals.keys() | references.keys()):
+        own, other = originals.get(key), references.get(key)
         found = task.gates(own.values() if own else None, other.values() if other else None)
-        reasons += [f"seed {pair[1]}: {reason}" for reason in found]
+        reasons += [f"seed {key[1]}: {reason}" for reason in found]
     return reasons
 
 
-def values_of(task: Task, record: Record, references: Mapping[tuple[str, int, str], Record]) -> dict[str, float | None]:
+def values_of(task: Task, record: Record, references: Mapping[Pair, Record]) -> dict[str, float | None]:
     """A record's own metrics and those derived from its reference, where that is there."""
     own = record.values()
-    reference = references.get(_pair(record.cell))
+    reference = references.get(pair(record.cell))
     return {**own, **(task.derive(own, reference.values()) if reference else {})}
 
 
 def _row(
     task: Task,
     records: list[Record],
-    references: Mapping[tuple[str, int, str], Record],
+    references: Mapping[Pair, Record],
     block_reasons: list[str],
     suite: Suite | None,
 ) -> Row:
     good = [record for record in records if record.status == "ok"]
     first = records[0].cell
+    scenario = _scenario(task, first)
     clusters: dict[int, list[dict[str, float | None]]] = defaultdict(list)
     for record in good:
         clusters[record.cell.seed].append(values_of(task, record, references))
     metrics = {}
     names = dict.fromkeys(name for values in clusters.values() for v in values for name in v)
     for name in (name for name in names if name.removesuffix(".gap") in METRICS):
-        metrics[name] = _aggregate(name, clusters)
-    unpaired = sorted({record.cell.seed for record in good if _pair(record.cell) not in references})
-    alone = [f"seed {seed}: there is no retrained model to compare with" for seed in unpaired]
+        metrics[name] = aggregates.metric_cell(name, clusters)
+    unpaired = sorted({record.cell.seed for record in good if pair(record.cell) not in references})
+    alone = [f"seed {seed}: there is no {reference_text(task)} to compare with" for seed in unpaired]
     status, reasons = _status(records, [*alone, *block_reasons], suite)
-    seeds = {pair[1] for pair in references if pair[2] == first.device}
+    seeds = {key[1] for key in references if key[2] == first.device}
     if status == "ok" and len(clusters) < len(seeds):
         status = "partial"
         reasons.append(f"{len(clusters)} of {len(seeds)} seeds: not ranked with the others")
@@ -192,26 +175,35 @@ def _row(
         status=status,
         reasons=reasons,
         metrics=metrics,
-        cost=_cost(good, references),
-        access=_access(good),
+        cost=aggregates.cost(good, references),
+        access=aggregates.access(good),
         code="current" if all(_code_is_current(task, record.cell) for record in records) else "moved",
         devices=sorted({record.environment.get("device", "") for record in records}),
         label_free=first.method in METHODS and METHODS.get(first.method).access.label_free,
+        track=_track(task, scenario, first.method),
+        rank_by=task.ranked_by(scenario) if task.ranked_by and scenario is not None else task.rank_by,
+        choice=aggregates.choice(scenario, good),
+        groups=aggregates.groups(good),
     )
 
 
-def _aggregate(name: str, clusters: Mapping[int, list[dict[str, float | None]]]) -> MetricCell:
-    """Cells of a cluster are averaged first: they are not replicates."""
-    known = metric(name)
-    means = []
-    for values in clusters.values():
-        present = [v for v in (value.get(name) for value in values) if v is not None]
-        if present:
-            means.append(sum(present) / len(present))
-    if not means:
-        return MetricCell(None, None, None, 0, known.unit, known.better)
-    interval = t_interval(means)
-    return MetricCell(interval.mean, interval.low, interval.high, interval.n, known.unit, known.better)
+def reference_text(task: Task) -> str:
+    """What a task's reference is called in a sentence."""
+    return "retrained model" if task.reference == "retrain" else task.reference
+
+
+def _scenario(task: Task, cell: Cell) -> Any:
+    """The cell's settings in the task's type; None where they are of another time and do not fit any more."""
+    try:
+        return msgspec.convert(cell.settings, task.scenario)
+    except msgspec.ValidationError:
+        return None
+
+
+def _track(task: Task, scenario: Any, method: str) -> str:
+    if task.track is None or scenario is None or method not in METHODS:
+        return ""
+    return task.track(scenario, METHODS.get(method).access.granted(task.views))
 
 
 def _status(records: list[Record], block_reasons: list[str], suite: Suite | None) -> tuple[RowStatus, list[str]]:
@@ -258,35 +250,3 @@ def changed(cell: Cell | EnsembleRecord, suite: Suite) -> bool:
 
 def _code_is_current(task: Task, cell: Cell) -> bool:
     return cell.method in METHODS and cell.digests == digests(task.implementation, METHODS.get(cell.method).module)
-
-
-def _cost(good: list[Record], references: Mapping[tuple[str, int, str], Record]) -> CostCell:
-    if not good:
-        return CostCell(None, None, None, None, False)
-    ratios = []
-    exclusive = all(record.cost.exclusive for record in good)
-    for record in good:
-        reference = references.get(_pair(record.cell))
-        exclusive = exclusive and (reference is None or reference.cost.exclusive)
-        same = reference and reference.environment.get("machine") == record.environment.get("machine")
-        if reference and same and reference.cost.device_seconds > 0:
-            ratios.append(record.cost.device_seconds / reference.cost.device_seconds)
-    peaks = [record.cost.peak_bytes for record in good if record.cost.peak_bytes is not None]
-    return CostCell(
-        seconds=sum(record.cost.seconds for record in good) / len(good),
-        device_seconds=sum(record.cost.device_seconds for record in good) / len(good),
-        ratio_to_retrain=sum(ratios) / len(ratios) if ratios else None,
-        peak_bytes=round(median(peaks)) if peaks else None,
-        exclusive=exclusive,
-    )
-
-
-def _access(good: list[Record]) -> dict[str, dict[str, float]]:
-    """Mean counts by view, summed over requests: distinct samples and labels of each, and passes."""
-    total: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for record in good:
-        for request in record.access:
-            for view, counts in request.items():
-                for what, n in counts.items():
-                    total[view][what] += n / len(good)
-    return {view: dict(counts) for view, counts in total.items()}

@@ -31,10 +31,11 @@ def interval(cell: MetricCell | None) -> str:
 
 def columns(task: Task, rows: list[Row]) -> list[str]:
     """The task's headline metrics, without those that are blank in every row."""
-    return [name for name in task.headline if any(_has(row, name) for row in rows)]
+    return [name for name in task.headline if any(has(row, name) for row in rows)]
 
 
-def _has(row: Row, name: str) -> bool:
+def has(row: Row, name: str) -> bool:
+    """Whether a row has a value of the metric."""
     cell = row.metrics.get(name)
     return cell is not None and cell.mean is not None
 
@@ -45,12 +46,26 @@ def value(task: Task, row: Row, name: str) -> str:
     gap = row.metrics.get(f"{name}.gap")
     if not task.with_gaps or gap is None or gap.mean is None or row.method == task.reference:
         return text
-    signed = number(gap.mean, gap.unit)
-    return f"{text} ({signed if signed.startswith('-') or float(signed) == 0 else '+' + signed})"
+    return f"{text} ({signed(gap.mean, gap.unit)})"
+
+
+def signed(value: float, unit: str) -> str:
+    """A difference with its sign."""
+    text = number(value, unit)
+    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
+
+
+#: The heading above ``track``.
+TRACK = "attributes (train/held out)"
+
+
+def track(row: Row) -> str:
+    """Whether attributes of the training set and of the held-out split were used; a question mark if none can tell."""
+    return row.track or "?"
 
 
 def ranks(row: Row) -> str:
-    """The rank among all rows, and among those that read no label."""
+    """The rank among all rows of a track, and among those of them that read no label."""
     own = "" if row.rank_label_free is None else f" ({row.rank_label_free})"
     return "" if row.rank is None else f"{row.rank}{own}"
 
@@ -58,7 +73,7 @@ def ranks(row: Row) -> str:
 def heading(name: str, task: Task | None = None) -> str:
     """A column's heading: label, unit and which way is better; no way where retraining is the aim throughout."""
     known = metric(name)
-    arrow = {"higher": " ↑", "lower": " ↓", "zero": " →0", "reference": ""}[known.better]
+    arrow = {"higher": " ↑", "lower": " ↓", "zero": " →0", "reference": "", "none": ""}[known.better]
     if task is not None and task.with_gaps and name != task.rank_by:
         arrow = ""
     unit = f" ({known.unit})" if known.unit else ""
@@ -71,8 +86,13 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
+def ratio_heading(task: Task) -> str:
+    """The heading above ``ratio``: what the cost is a ratio to."""
+    return f"/ {task.reference}"
+
+
 def ratio(row: Row) -> str:
-    """The cost as a ratio to retraining; in brackets where something else of the run shared the cores."""
+    """The cost as a ratio to the reference's; in brackets where something else of the run shared the cores."""
     value = row.cost.ratio_to_retrain
     if value is None:
         return "-"
@@ -81,11 +101,11 @@ def ratio(row: Row) -> str:
 
 
 def reads(row: Row) -> str:
-    """Distinct samples read by view, with ``+y`` where labels were read."""
+    """Distinct samples read by view, with ``+y`` where labels were read and ``+a`` where attributes were."""
     parts = []
     for view, counts in sorted(row.access.items()):
-        labels = " +y" if counts.get("labels") else ""
-        parts.append(f"{view} {counts.get('samples', 0):.0f}{labels}")
+        marks = "".join(mark for what, mark in (("labels", " +y"), ("attributes", " +a")) if counts.get(what))
+        parts.append(f"{view} {counts.get('samples', 0):.0f}{marks}")
     return ", ".join(parts) or "none"
 
 

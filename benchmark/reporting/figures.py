@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +70,45 @@ def decision_regions(regions: Mapping[str, np.ndarray], forgotten: int, path: Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150, metadata={"Software": None})
     plt.close(figure)
+
+
+def group_maps(
+    classes: Sequence[str], attributes: Sequence[str], panels: Mapping[str, Sequence[Sequence[float]]], path: Path
+) -> None:
+    """Accuracy in percent by class (rows) and attribute (columns), a panel a method, all on one scale from 0 to 100.
+
+    Each panel is (classes, attributes); NaN, of a group without samples, is left blank.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    across = 2 if len(panels) == 4 else min(len(panels), 3)
+    down = -(-len(panels) // across)
+    classes, attributes = [plain(c) for c in classes], [plain(a) for a in attributes]
+    wide, high = (3.3 + 0.07 * max(len(name) for name in names) for names in (classes, attributes))
+    size = wide * across + 0.9, high * down
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (name, grid) in zip(axes.flat, panels.items(), strict=False):
+        accuracy = np.asarray(grid, dtype=float)
+        image = axis.imshow(accuracy, cmap="cividis", vmin=0, vmax=100)
+        for y, x in np.argwhere(np.isfinite(accuracy)):
+            shade = "black" if accuracy[y, x] > 50 else "white"
+            axis.text(x, y, f"{accuracy[y, x]:.0f}", color=shade, fontsize=7, ha="center", va="center")
+        axis.set_title(plain(name), fontsize=10, parse_math=False)
+        axis.set_xticks(range(len(attributes)), attributes, rotation=90, parse_math=False)
+        axis.set_yticks(range(len(classes)), classes, parse_math=False)
+        axis.tick_params(labelsize=8)
+    figure.colorbar(image, ax=axes, label="accuracy (%)", shrink=0.8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    plt.close(figure)
+
+
+def plain(name: str) -> str:
+    """A name from outside as a label: short, and without what cannot be printed."""
+    text = "".join(c if c.isprintable() else "?" for c in name)
+    return text if len(text) <= 20 else f"{text[:19]}…"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 from benchmark.errors import InputError
 from benchmark.reporting import markdown
 from benchmark.reporting.board import Row, build_board
+from benchmark.reporting.groups import group_maps
+from benchmark.reporting.text import escape, file_name
 from benchmark.running.ensembles import FOLDER as ENSEMBLES
 from benchmark.running.ensembles import read_all
 from benchmark.running.files import write_atomically
@@ -36,6 +39,7 @@ def render(results: Path, reports: Path) -> list[Path]:
             boards[name] = rows
             written += _figures(name, records, store, reports, figures)
             written += _curves(name, records, store, reports, figures)
+            written += _group_maps(name, rows, reports, figures)
     if not boards:
         raise InputError(f"there are no records in {results}; run: make bench TASK=class-forget")
     path = reports / "leaderboard.md"
@@ -58,13 +62,11 @@ def _figures(
         if regions:
             from benchmark.reporting.figures import decision_regions
 
-            path = reports / "figures" / f"{suite}-{scenario}-regions.png"
+            path = reports / "figures" / file_name(f"{suite}-{scenario}-regions.png")
             forgotten = int(kept[next(iter(regions))]["forgotten"][0])
             decision_regions(regions, forgotten, path)
-            caption = (
-                f"Decision regions of {scenario} (suite {suite}, seed {seed}); the cross marks the forgotten class"
-            )
-            figures.append((f"figures/{path.name}", caption))
+            caption = f"Decision regions of {escape(scenario)} (suite {suite}, seed {seed})"
+            figures.append((f"figures/{path.name}", f"{caption}; the cross marks the forgotten class"))
             written.append(path)
     return written
 
@@ -91,5 +93,21 @@ def _curves(
             figures.append(
                 (f"figures/{path.name}", f"Losses of {method} in suite {suite}, mean over each epoch, first seed")
             )
+            written.append(path)
+    return written
+
+
+def _group_maps(suite: str, rows: list[Row], reports: Path, figures: list[tuple[str, str]]) -> list[Path]:
+    """Accuracy by group of every scenario that has more groups than a table has columns for."""
+    written = []
+    for (_, scenario), block in groupby(rows, key=lambda row: (row.task, row.scenario)):
+        maps = group_maps(list(block))
+        if maps is not None:
+            from benchmark.reporting.figures import group_maps as draw
+
+            path = reports / "figures" / file_name(f"{suite}-{scenario}-groups.png")
+            draw(maps.classes, maps.attributes, maps.panels, path)
+            caption = f"Accuracy by class (rows) and attribute (columns) of {escape(scenario)} (suite {suite})"
+            figures.append((f"figures/{path.name}", f"{caption}, mean over seeds"))
             written.append(path)
     return written

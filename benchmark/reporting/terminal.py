@@ -35,16 +35,23 @@ def _table(task: str, scenario: str, block: list[Row], most: int) -> Table:
     table.add_column("#", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("n", justify="right")
+    if known.track:
+        table.add_column(cells.TRACK, min_width=len("(train/held"))
     for name in columns:
         table.add_column(cells.heading(name, known), justify="right")
-    for heading in ("s", "/ retrain"):
+    for heading in ("s", cells.ratio_heading(known)):
         table.add_column(heading, justify="right")
     table.add_column("note")
     for index, row in enumerate(block):
-        last = index + 1 == len(block) or (block[index + 1].kind in ("cheat",)) != (row.kind == "cheat")
-        last = last or (row.kind == "reference" and block[index + 1].kind != "reference")
+        last = index + 1 == len(block) or _section(block[index + 1]) != _section(row)
         values = [cells.value(known, row, name) for name in columns]
+        track = [cells.track(row)] if known.track else []
         name = f"[bold]{escape(row.method)}[/]" if row.kind == "paper" else escape(row.method)
         cost = [cells.seconds(row.cost.seconds), cells.ratio(row)]
-        table.add_row(cells.ranks(row), name, str(row.n), *values, *cost, cells.note(row), end_section=last)
+        table.add_row(cells.ranks(row), name, str(row.n), *track, *values, *cost, cells.note(row), end_section=last)
     return table
+
+
+def _section(row: Row) -> tuple[str, str]:
+    """Rows of one section stand together without a line between them."""
+    return (row.kind, "") if row.kind in ("reference", "cheat") else ("ranked", row.track)

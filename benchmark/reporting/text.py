@@ -13,3 +13,8 @@ def escape(text: str) -> str:
 def command_text(text: str) -> str:
     """A command in backticks: what no name that we give has in it becomes a question mark."""
     return "".join(c if c.isascii() and (c.isalnum() or c in " -+=.,:_/") else "?" for c in text)
+
+
+def file_name(text: str) -> str:
+    """The name of a file of ours: what no name that we give has in it becomes a hyphen."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.+") else "-" for c in text)
