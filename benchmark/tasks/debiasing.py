@@ -24,7 +24,7 @@ from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import logits_and_features
 from benchmark.seeding import derive
 from benchmark.tasks import Evaluation, Guarded
-from benchmark.tasks.debias import BY_ATTRIBUTE, Debias
+from benchmark.tasks.debias import BY_ATTRIBUTE, Debias, rank_by
 from benchmark.tasks.selection import Selector
 
 if TYPE_CHECKING:
@@ -240,7 +240,8 @@ def _other_rules(scenario: Debias, model: nn.Module, own: _Judged, data: Biased)
             other.load_state_dict(state)
             counts[look] = _judge(other, data).counts
     if selector.states:  # the choice that nobody may make: by test accuracy
-        looks["oracle"] = max(counts, key=lambda look: groups.group_balanced(counts[look]).value or 0.0)
+        aim = groups.worst_group if rank_by(scenario) == "accuracy.worst-group" else groups.group_balanced
+        looks["oracle"] = max(counts, key=lambda look: aim(counts[look]).value or 0.0)
     found = {}
     for rule, look in looks.items():
         found[f"accuracy.group-balanced@{rule}"] = groups.group_balanced(counts[look])
