@@ -17,11 +17,16 @@ from torch import Tensor
 from benchmark.data import DATA
 from benchmark.data.bias import Bias
 from benchmark.data.colours import assign, colour
+from benchmark.data.kept import keep, restore
 from benchmark.data.packaged import load
 from benchmark.data.views import Samples
+from benchmark.environment import cache_root
 from benchmark.errors import InputError
 from benchmark.seeding import generator
+from benchmark.source import digest
 
+#: Counts up when the same photographs would be corrupted differently by what is not in the corruptions' own module.
+FORMAT = 1
 #: ImageNet's channel statistics: photographs are normalised as networks expect that were trained on it.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -107,7 +112,7 @@ def _coloured(data: str, bias: Bias) -> Biased:
 
     balanced = 1 - 1 / values
     coloured = drawn(plain.train, bias.conflicting)
-    held, kept = _held_out(len(plain.train), bias.holdout)
+    held, kept = _held_out(coloured, bias.holdout)
     selection = coloured.subset(held) if bias.holdout else drawn(plain.selection, bias.conflicting)
     if bias.every_attribute:
         copies = plain.test.subset(torch.arange(len(plain.test)).repeat(values))
@@ -120,18 +125,27 @@ def _coloured(data: str, bias: Bias) -> Biased:
 
 
 def _corrupted(data: str, bias: Bias) -> Biased:
-    """Photographs with one of ten corruptions each; what the corruptions draw depends on the data set alone."""
+    """Photographs with one of ten corruptions each; what the corruptions draw depends on the data set alone.
+
+    They are kept in the cache, under what they depend on: photographs, attributes, severity, role and code.
+    """
     from benchmark.data.corruptions import KINDS, corrupted
 
     plain = load(data)
+    depends = (FORMAT, plain.checksum, bias.severity, digest("benchmark.data.corruptions"))
 
     def with_bias(samples: Samples, conflicting: float, role: str) -> Samples:
         attributes = assign(samples.labels, len(KINDS), conflicting)
-        images = corrupted(samples.images, attributes, bias.severity, role=f"{data}/{role}")
+        key = hashlib.sha256(repr((depends, role)).encode() + attributes.numpy().tobytes()).hexdigest()[:32]
+        path = cache_root() / "data" / "corrupted" / f"{key}.safetensors"
+        images = (restore(path) or {}).get("images")
+        if images is None:
+            images = corrupted(samples.images, attributes, bias.severity, role=f"{data}/{role}")
+            keep(path, {"images": images})
         return Samples(images, samples.labels, *IMAGENET, attributes)
 
     train = with_bias(plain.train, bias.conflicting, "train")
-    held, kept = _held_out(len(plain.train), bias.holdout)
+    held, kept = _held_out(train, bias.holdout)
     test = with_bias(plain.test, 1 - 1 / len(KINDS), "test")
     unbiased = with_bias(plain.train, 1 - 1 / len(KINDS), "unbiased").subset(kept)
     parts = (train.subset(kept), train.subset(held), test, unbiased)
@@ -139,9 +153,20 @@ def _corrupted(data: str, bias: Bias) -> Biased:
     return Biased(data, *parts, names, KINDS, checksum_of(*parts))
 
 
-def _held_out(n: int, holdout: int) -> tuple[Tensor, Tensor]:
-    """Positions held out and positions kept, each in order."""
+def _held_out(samples: Samples, holdout: int) -> tuple[Tensor, Tensor]:
+    """Positions held out and positions kept, each in order.
+
+    Of each class, and of its bias-aligned and its bias-conflicting samples, the same share is held out.
+    """
+    n = len(samples)
     if holdout >= n:
         raise InputError(f"bias.holdout is {holdout}, but the training set has {n} samples")
-    order = torch.randperm(n, generator=generator(0, "data", "held-out"))
-    return order[:holdout].sort().values, order[holdout:].sort().values
+    assert samples.attributes is not None
+    rng = generator(0, "data", "held-out")
+    order = torch.randperm(n, generator=rng)
+    strata = 2 * samples.labels + (samples.labels != samples.attributes).long()
+    order = order[strata[order].argsort(stable=True)]
+    every = n / max(holdout, 1)
+    held = torch.zeros(n, dtype=torch.bool)
+    held[order[((torch.arange(holdout) + float(torch.rand((), generator=rng))) * every).long()]] = True
+    return held.nonzero().squeeze(1), (~held).nonzero().squeeze(1)

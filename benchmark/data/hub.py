@@ -11,7 +11,6 @@ Pixels are decoded once and kept in the cache, for many processes read them.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,17 +23,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from benchmark.data import DATA
+from benchmark.data.kept import keep, restore
 from benchmark.data.packaged import Dataset
 from benchmark.data.views import Samples
 from benchmark.environment import cache_root
 from benchmark.errors import InputError
-
-log = logging.getLogger("amendbench")
 
 SPLITS = ("train", "test")
 #: Counts up when the same files would be decoded differently.
@@ -97,11 +93,11 @@ def read(repository: Repository) -> Dataset:
     if not repository.folder.is_dir():
         _download(repository)
     files = {split: _files(repository.folder, split) for split in SPLITS}
-    kept = cache_root() / "data" / "decoded" / f"{_key(repository, files)}.safetensors"
-    tensors = _restore(kept)
+    path = cache_root() / "data" / "decoded" / f"{_key(repository, files)}.safetensors"
+    tensors = restore(path)
     if tensors is None:
         tensors = {name: t for split in SPLITS for name, t in _decode_split(repository, split, files[split])}
-        _keep(kept, tensors)
+        keep(path, tensors)
     train, test = (
         Samples(tensors[f"{split}.images"], tensors[f"{split}.labels"], repository.mean, repository.std)
         for split in SPLITS
@@ -221,51 +217,6 @@ def _decode(pillow: ModuleType, content: bytes | None, shape: tuple[int, ...]) -
 def _reason(error: Exception) -> str:
     """What is wrong with an image, as the end of a sentence."""
     return str(error) if isinstance(error, _Unfit) else f"is no PNG or WebP image that can be decoded: {_line(error)}"
-
-
-# Decoded tensors that are kept.
-
-
-def _restore(path: Path) -> dict[str, Tensor] | None:
-    """What was kept in ``path``; None where there is nothing, or where it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-            expected = (file.metadata() or {}).get("sha256")
-    except (SafetensorError, OSError, ValueError) as error:
-        log.warning("decoded data %s cannot be read (%s); decoded again", path, error)
-        return None
-    if expected == _checksum(tensors):
-        return tensors
-    log.warning("decoded data %s do not match their checksum; decoded again", path)
-    return None
-
-
-def _keep(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write to a temporary file and rename it: other processes see all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(save(tensors, {"sha256": _checksum(tensors)}))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"decoded data cannot be written to {path} ({error.strerror}); set AMENDBENCH_CACHE to another folder"
-        ) from error
-
-
-def _checksum(tensors: dict[str, Tensor]) -> str:
-    """64 hex digits over names, types, shapes and content."""
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        total.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
-        total.update(tensors[name].numpy().data)
-    return total.hexdigest()
 
 
 # Downloading.
