@@ -82,6 +82,20 @@ def worst_group(counts: GroupCounts) -> Measured:
     return _lowest(counts.correct.flatten(), counts.n.flatten())
 
 
+def bias_gap(counts: GroupCounts, aligned: Tensor) -> Measured:
+    """Accuracy on a class's bias-aligned less that on its bias-conflicting samples, averaged over classes; points.
+
+    Classes that lack either are left out (None where all do). ``aligned``: (K, A) bool. Within a class, so that
+    classes of unequal size or difficulty do not pass for a bias.
+    """
+    sides = [((counts.correct * mask).sum(1), (counts.n * mask).sum(1)) for mask in (aligned, ~aligned)]
+    both = (sides[0][1] > 0) & (sides[1][1] > 0)
+    if not both.any():
+        return Measured(None, 0)
+    accuracy = [100 * correct[both].double() / n[both] for correct, n in sides]
+    return Measured(float((accuracy[0] - accuracy[1]).mean()), int(counts.n[both].sum()))
+
+
 def worst_class(counts: GroupCounts) -> Measured:
     """The lowest accuracy in percent of a class that has samples, its groups pooled; n: that class's samples."""
     return _lowest(counts.correct.sum(1), counts.n.sum(1))

@@ -142,13 +142,13 @@ def test_gains_are_over_erm() -> None:
 
 
 def test_gates() -> None:
-    def reasons(aligned: float, conflicting: float) -> list[str]:
-        values = {"accuracy.bias-aligned": aligned, "accuracy.bias-conflicting": conflicting}
+    def reasons(gap: float, aligned: float) -> list[str]:
+        values = {"bias.gap": gap, "accuracy.bias-aligned": aligned}
         return gates(values, values)
 
-    assert not reasons(98.0, 40.0)
-    assert "next to no bias" in reasons(90.0, 85.0)[0]
-    assert "poor classifier" in reasons(45.0, 20.0)[0]
+    assert not reasons(58.0, 98.0)
+    assert "next to no bias" in reasons(5.0, 90.0)[0]
+    assert "poor classifier" in reasons(25.0, 45.0)[0]
     assert gates(None, None) == []
 
 
