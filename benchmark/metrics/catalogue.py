@@ -163,8 +163,8 @@ _ALL = [
     ),
     Metric("accuracy.bias-conflicting", "conflicting", "%", "higher", "accuracy on test samples of all other groups"),
     Metric(
-        "bias.gap",
-        "bias gap",
+        "bias.difference",
+        "bias",
         "points",
         "lower",
         "accuracy on bias-aligned less that on bias-conflicting test samples of a class, averaged over classes",

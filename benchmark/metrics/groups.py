@@ -82,7 +82,7 @@ def worst_group(counts: GroupCounts) -> Measured:
     return _lowest(counts.correct.flatten(), counts.n.flatten())
 
 
-def bias_gap(counts: GroupCounts, aligned: Tensor) -> Measured:
+def bias_difference(counts: GroupCounts, aligned: Tensor) -> Measured:
     """Accuracy on a class's bias-aligned less that on its bias-conflicting samples, averaged over classes; points.
 
     Classes that lack either are left out (None where all do). ``aligned``: (K, A) bool. Within a class, so that

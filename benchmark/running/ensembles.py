@@ -89,7 +89,7 @@ def fixed(suite: Suite) -> Suite:
 def _fixed(scenario: Scenario) -> Scenario:
     settings = scenario.settings
     if not TASKS.get(scenario.task).ensembles:
-        raise InputError(f"ensembles compare what was forgotten; task {scenario.task} has no forget set")
+        return scenario
     if settings.forget_seed is None:
         settings = msgspec.structs.replace(settings, forget_seed=0)
     return msgspec.structs.replace(scenario, settings=settings)
@@ -102,6 +102,9 @@ def plan_members(
 
     A member counts as done if its outputs are there, too. ``history`` has what cells of the suite have taken.
     """
+    for scenario in suite.scenarios.values():
+        if not TASKS.get(scenario.task).ensembles:
+            raise InputError(f"ensembles compare what was forgotten; task {scenario.task} has no forget set")
     whole = fixed(suite)
     first = make_plan(whole, range(FIRST, FIRST + n), device, store, fresh=fresh, keeps=KEEPS, history=history)
     seeds = range(FIRST + n, FIRST + 2 * n)

@@ -95,7 +95,7 @@ def derive(own: Values, reference: Values) -> dict[str, float | None]:
 def gates(original: Values | None, reference: Values | None) -> list[str]:
     """Reasons why one seed's rows say nothing."""
     values = original or {}
-    gap, aligned = values.get("bias.gap"), values.get("accuracy.bias-aligned")
+    gap, aligned = values.get("bias.difference"), values.get("accuracy.bias-aligned")
     reasons = []
     if gap is not None and gap < BIASED:
         reasons.append(f"there is next to no bias to correct: within a class, ERM's gap is {gap:.1f} points")
@@ -114,7 +114,7 @@ _METRICS = (
     "accuracy.mean.train-weighted",
     "accuracy.bias-aligned",
     "accuracy.bias-conflicting",
-    "bias.gap",
+    "bias.difference",
     "attribute.decodability",
     "selection.score",
     "selection.standard-error",
@@ -130,7 +130,9 @@ def _task(name: Literal["debias-known", "debias-unknown"], summary: str, train: 
         scenario=Debias,
         views={"train": train, "validation": "xya", "unbiased": "xy"},
         metrics=_METRICS,
-        headline=tuple(name for name in _METRICS if name not in ("gain.worst-group", "bias.gap", "selection.step")),
+        headline=tuple(
+            name for name in _METRICS if name not in ("gain.worst-group", "bias.difference", "selection.step")
+        ),
         rank_by="accuracy.group-balanced",
         reference="erm",
         original="erm",

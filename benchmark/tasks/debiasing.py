@@ -221,7 +221,7 @@ def _scores(judged: _Judged, data: Biased, seed: int) -> dict[str, Measured]:
         ),
         "accuracy.bias-aligned": groups.pooled(counts, mask),
         "accuracy.bias-conflicting": groups.pooled(counts, ~mask),
-        "bias.gap": groups.bias_gap(counts, mask),
+        "bias.difference": groups.bias_difference(counts, mask),
         "attribute.decodability": attribute_decodability(
             judged.features, data.test.labels.cpu(), data.test.attributes.cpu(), derive(seed, "decodability")
         ),

@@ -62,7 +62,7 @@ def make(digits: Samples, base: nn.Module) -> Make:
         own = copy.deepcopy(base if model is None else model)
         device = torch.device("cpu")
         return ForgetProblem(
-            own, **views, labelled=views["retain"], forget_classes=classes, num_classes=10, recipe=RECIPE,
+            model=own, **views, labelled=views["retain"], forget_classes=classes, num_classes=10, recipe=RECIPE,
             device=device, seed=0, build_model=small_net,
         ), ledger  # fmt: skip
 
@@ -215,7 +215,17 @@ def test_neggrad_plus_adds_the_clipped_ascent_to_the_descent() -> None:
     retain, forget = (View(n, s, EVERYTHING, Ledger()) for n, s in zip(("retain", "forget"), samples, strict=True))
     model = linear(torch.eye(2))
     problem = ForgetProblem(
-        model, retain, forget, retain, retain, (1,), 2, RECIPE, torch.device("cpu"), 0, lambda: linear(x)
+        model=model,
+        retain=retain,
+        forget=forget,
+        selection=retain,
+        labelled=retain,
+        forget_classes=(1,),
+        num_classes=2,
+        recipe=RECIPE,
+        device=torch.device("cpu"),
+        seed=0,
+        build_model=lambda: linear(x),
     )
     p = torch.softmax(torch.tensor([1.0, 0.0]), 0)  # by symmetry for both samples
     g_retain = torch.outer(p - torch.tensor([1.0, 0.0]), x[0])
@@ -335,7 +345,17 @@ def linear_problem() -> tuple[nn.Linear, ForgetProblem]:
     retain, forget = (View(n, Samples(x, y).subset(i), EVERYTHING, Ledger()) for n, i in parts.items())
     model = linear(torch.tensor([[0.4, -0.3], [0.1, 0.2]]))
     return model, ForgetProblem(
-        model, retain, forget, retain, retain, (1,), 2, RECIPE, torch.device("cpu"), 0, lambda: linear(torch.eye(2))
+        model=model,
+        retain=retain,
+        forget=forget,
+        selection=retain,
+        labelled=retain,
+        forget_classes=(1,),
+        num_classes=2,
+        recipe=RECIPE,
+        device=torch.device("cpu"),
+        seed=0,
+        build_model=lambda: linear(torch.eye(2)),
     )
 
 

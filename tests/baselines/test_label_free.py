@@ -88,7 +88,7 @@ def make(digits: Samples) -> Make:
             few = access.few_labels and "y" in access.views.get(name, "")
             views[name] = View(name, samples.subset((part & known if few else part).nonzero()[:, 0]), access, ledger)
         return ForgetProblem(
-            base(kind, net, samples), **views, selection=views["retain"], labelled=views["retain"],
+            model=base(kind, net, samples), **views, selection=views["retain"], labelled=views["retain"],
             forget_classes=(3,) if kind == "class" else (), num_classes=10, recipe=RECIPE,
             device=torch.device("cpu"), seed=0, build_model=net,
         ), ledger  # fmt: skip
@@ -180,7 +180,19 @@ def vectors(net: nn.Module, x: Tensor, y: Tensor, gone: Tensor, build: Callable[
     ]
     retain, forget = views
     device = torch.device("cpu")
-    return ForgetProblem(net.eval(), retain, forget, retain, retain, (), 2, RECIPE, device, 0, build)
+    return ForgetProblem(
+        model=net.eval(),
+        retain=retain,
+        forget=forget,
+        selection=retain,
+        labelled=retain,
+        forget_classes=(),
+        num_classes=2,
+        recipe=RECIPE,
+        device=device,
+        seed=0,
+        build_model=build,
+    )
 
 
 def test_boundary_shrink_without_forgotten_classes_excludes_a_samples_own_class_alone() -> None:

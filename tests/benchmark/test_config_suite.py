@@ -11,6 +11,7 @@ from benchmark.config import read_toml
 from benchmark.discovery import METHODS
 from benchmark.errors import InputError
 from benchmark.suite import FOLDER, load_suite, methods_of, select, suite_names
+from benchmark.tasks import TASKS
 
 SUITE = """
 name = "mine"
@@ -142,7 +143,8 @@ def test_every_suite_that_comes_with_the_package_is_valid(name: str) -> None:
     assert Path(suite.path) == FOLDER / f"{name}.toml"
     assert min(suite.tuning.seeds) >= 100  # never one of the reported seeds 0, 1, ...
     for scenario in suite.scenarios.values():
-        assert {"original", "retrain"} <= set(scenario.methods)
+        task = TASKS.get(scenario.task)
+        assert {task.original, task.reference} <= set(scenario.methods)
 
 
 def test_the_suites_that_are_promised_are_there() -> None:

@@ -102,9 +102,15 @@ def forgetting(
     views = {name: View(name, samples.subset(index), access, ledger) for name, index in parts.items()}
     own = copy.deepcopy(model)
     problem = ForgetProblem(
-        own, **views, forget_classes=(), num_classes=CLASSES, recipe=RECIPE, device=torch.device("cpu"), seed=seed,
+        model=own,
+        **views,
+        forget_classes=(),
+        num_classes=CLASSES,
+        recipe=RECIPE,
+        device=torch.device("cpu"),
+        seed=seed,
         build_model=lambda: copy.deepcopy(model),
-    )  # fmt: skip
+    )
     return problem, ledger
 
 

@@ -13,7 +13,7 @@ from benchmark.metrics.catalogue import METRICS, metric
 from benchmark.metrics.groups import (
     GroupCounts,
     aligned,
-    bias_gap,
+    bias_difference,
     count_groups,
     group_balanced,
     mean_accuracy,
@@ -198,14 +198,14 @@ def test_metrics_of_every_rule_are_named_and_a_step_has_no_better_way() -> None:
     assert heading("selection.step") == "step (steps)"
 
 
-def test_the_bias_gap_is_within_classes() -> None:
+def test_the_bias_difference_is_within_classes() -> None:
     """A class that is hard whatever its attribute is no bias; pooled accuracies would show one."""
     n = torch.tensor([[900, 100], [10, 90]])
     correct = torch.tensor([[810, 90], [2, 18]])  # 90 and 20 %, both attributes alike
     aligned = torch.tensor([[True, False], [False, True]])
-    assert bias_gap(GroupCounts(correct, n), aligned) == (0.0, 1100)
+    assert bias_difference(GroupCounts(correct, n), aligned) == (0.0, 1100)
     correct = torch.tensor([[900, 50], [2, 90]])
-    assert bias_gap(GroupCounts(correct, n), aligned).value == pytest.approx((50 + 80) / 2)
+    assert bias_difference(GroupCounts(correct, n), aligned).value == pytest.approx((50 + 80) / 2)
     lacking = torch.tensor([[900, 0], [10, 90]])
-    assert bias_gap(GroupCounts(torch.minimum(correct, lacking), lacking), aligned) == (pytest.approx(80.0), 100)
-    assert bias_gap(GroupCounts(correct, n), torch.ones(2, 2, dtype=torch.bool)) == (None, 0)
+    assert bias_difference(GroupCounts(torch.minimum(correct, lacking), lacking), aligned) == (pytest.approx(80.0), 100)
+    assert bias_difference(GroupCounts(correct, n), torch.ones(2, 2, dtype=torch.bool)) == (None, 0)

@@ -49,9 +49,18 @@ def build(
 ) -> Guarded:
     view = View("retain", Samples(torch.randn(10, 3), torch.arange(10) % 2), access, ledger)
     problem = ForgetProblem(
-        copy.deepcopy(model).eval(), view, view, view, view, (request,), 2, Recipe(1, 0.1, 2), context.device, seed,
-        lambda: nn.Linear(3, 2),
-    )  # fmt: skip
+        model=copy.deepcopy(model).eval(),
+        retain=view,
+        forget=view,
+        selection=view,
+        labelled=view,
+        forget_classes=(request,),
+        num_classes=2,
+        recipe=Recipe(1, 0.1, 2),
+        device=context.device,
+        seed=seed,
+        build_model=lambda: nn.Linear(3, 2),
+    )
     return Guarded(problem, (view,))
 
 

@@ -143,7 +143,7 @@ def test_gains_are_over_erm() -> None:
 
 def test_gates() -> None:
     def reasons(gap: float, aligned: float) -> list[str]:
-        values = {"bias.gap": gap, "accuracy.bias-aligned": aligned}
+        values = {"bias.difference": gap, "accuracy.bias-aligned": aligned}
         return gates(values, values)
 
     assert not reasons(58.0, 98.0)
