@@ -110,10 +110,13 @@ def merged(draw: Draw) -> Draw:
     return Draw(index, torch.zeros(len(index), device=index.device).index_add(0, inverse, draw.weight))
 
 
+#: Layers through which a sample goes alone, and always in the same way.
+APART = (nn.Sequential, nn.Flatten, nn.Linear, nn.Conv2d, nn.ReLU, nn.GELU, nn.LayerNorm, nn.GroupNorm, nn.MaxPool2d)
+
+
 def sees_samples_apart(model: nn.Module) -> bool:
-    """Whether a sample's output does not depend on its batch: without batch statistics and dropout."""
-    batchwise = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
-    return not any(isinstance(module, batchwise) for module in model.modules())
+    """Whether it is known that a sample's output depends on nothing else: no batch statistics, dropout or the like."""
+    return all(type(module) in APART for module in model.modules())
 
 
 def weighted_cross_entropy(model: nn.Module, view: View) -> Step[Draw]:

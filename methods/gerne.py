@@ -8,6 +8,7 @@ s = 1 group-balanced (with c = 1: resampling), s > 1 favours the rarer groups be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -43,9 +44,7 @@ def beta_bounds(alpha: Tensor, c: float) -> tuple[float, float]:
 
 
 def extrapolation_factor(alpha: Tensor, c: float, s: float) -> float:
-    """beta = s/c - 1; InputError for a c outside (0, 1], or a beta that asks for a share outside [0, 1] (eq. 9)."""
-    if not 0 < c <= 1:
-        raise InputError(f"gerne: c must be above 0 and at most 1, not {c}")
+    """beta = s/c - 1; InputError for a beta that asks for a share outside [0, 1] (eq. 9)."""
     beta = s / c - 1
     low, high = beta_bounds(alpha, c)
     if not low - 1e-9 <= beta <= high + 1e-9:
@@ -64,7 +63,7 @@ def pseudo_minority(scores: Tensor, labels: Tensor, t: float) -> Tensor:
     minority = torch.zeros_like(labels, dtype=torch.bool)
     for y in labels.unique():
         own = (labels == y).nonzero().squeeze(1)
-        size = int(t * len(own))
+        size = math.floor(t * len(own) + 1e-9)  # 0.29 * 100 is 28.999... in floating point
         if not 0 < size < len(own):
             raise InputError(
                 f"gerne: t = {t} makes {size} of the {len(own)} samples of class {int(y)} a pseudo-minority"
@@ -89,24 +88,25 @@ def true_class_scores(problem: DebiasProblem, model: nn.Module) -> Tensor:
     return torch.cat([F.softmax(model(b.x), 1).gather(1, b.y[:, None]).squeeze(1) for b in batches])
 
 
-def pseudo_groups(problem: DebiasProblem, t: float) -> GroupTable:
+def pseudo_groups(problem: DebiasProblem, t: float, lr_scale: float = 1.0, decay_scale: float = 1.0) -> GroupTable:
     """Class x (pseudo-majority, pseudo-minority), from a biased network f~ (algorithm 2).
 
-    f~ is trained on class-uniform batches of the biased data at a tenth of the rate and twice the weight decay, and
-    taken at its best class-balanced accuracy.
+    f~ is trained on class-uniform batches of the biased data at a tenth of f's rate and twice its weight decay, which
+    the scales give, and taken at its best class-balanced accuracy.
     """
+    rate, decay = 0.1 * lr_scale, 2 * decay_scale
 
     def biased() -> dict[str, Tensor]:
         model, watch = problem.fresh_model("biased"), problem.auxiliary()
         classes = GroupTable(problem.train.everything().y, (problem.num_classes, 1))
         items = draws(classes, 1.0, -1.0, problem.recipe.per_class, problem.generator("biased"))
         loss = weighted_cross_entropy(model, problem.train)
-        fit(problem, model, items, loss, watch=watch, lr_scale=0.1, decay_scale=2.0)
+        fit(problem, model, items, loss, watch=watch, lr_scale=rate, decay_scale=decay)
         watch.restore(model)
         return {"scores": true_class_scores(problem, model)}
 
     labels = problem.train.everything().y
-    minority = pseudo_minority(problem.stage("biased", biased)["scores"], labels, t)
+    minority = pseudo_minority(problem.stage("biased", biased, rate=rate, decay=decay)["scores"], labels, t)
     return GroupTable(labels * 2 + minority.long(), (problem.num_classes, 2))
 
 
@@ -130,11 +130,13 @@ def gerne(
     ``t``, the share of each class that is taken for its minority, matters only where attributes are unknown; there
     beta is not bounded by eq. 9, as in the paper (proposition 1).
     """
+    if not 0 < c <= 1:
+        raise InputError(f"gerne: c must be above 0 and at most 1, not {c}")
     if problem.attributes_known:
         table = known_groups(problem)
         beta = extrapolation_factor(table.alpha, c, s)
     else:
-        table = pseudo_groups(problem, t)
+        table = pseudo_groups(problem, t, lr_scale, decay_scale)
         beta = s / c - 1
     items = draws(table, c, beta, problem.recipe.per_class, problem.generator("batches"))
     loss = weighted_cross_entropy(problem.model, problem.train)

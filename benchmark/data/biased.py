@@ -94,6 +94,11 @@ def load_biased(data: str, bias: Bias) -> Biased:
     return biased
 
 
+def shuffled(samples: Samples) -> Samples:
+    """In an order of which nothing can be told: attributes are assigned, and files lie, by position."""
+    return samples.subset(torch.randperm(len(samples), generator=generator(0, "data", "order")))
+
+
 def _coloured(data: str, bias: Bias) -> Biased:
     """Grey images in colours; the training set is coloured first, and what is held out is drawn from it."""
     plain = load(data)
@@ -119,7 +124,8 @@ def _coloured(data: str, bias: Bias) -> Biased:
         test = painted(copies, torch.arange(values).repeat_interleave(len(plain.test)))
     else:
         test = drawn(plain.test, balanced)
-    parts = (coloured.subset(kept), selection, test, drawn(plain.train.subset(kept), balanced))
+    drawn_anew = drawn(plain.train.subset(kept), balanced)
+    parts = (shuffled(coloured.subset(kept)), shuffled(selection), test, shuffled(drawn_anew))
     names = ("lower half", "upper half") if bias.halves else tuple(str(c) for c in range(plain.num_classes))
     return Biased(data, *parts, names, tuple(f"colour {a}" for a in range(values)), checksum_of(*parts))
 
@@ -148,7 +154,7 @@ def _corrupted(data: str, bias: Bias) -> Biased:
     held, kept = _held_out(train, bias.holdout)
     test = with_bias(plain.test, 1 - 1 / len(KINDS), "test")
     unbiased = with_bias(plain.train, 1 - 1 / len(KINDS), "unbiased").subset(kept)
-    parts = (train.subset(kept), train.subset(held), test, unbiased)
+    parts = (shuffled(train.subset(kept)), shuffled(train.subset(held)), test, shuffled(unbiased))
     names = tuple(f"class {c}" for c in range(plain.num_classes))
     return Biased(data, *parts, names, KINDS, checksum_of(*parts))
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.biased import IMAGENET, Biased, checksum_of, group_counts
+from benchmark.data.biased import IMAGENET, Biased, checksum_of, group_counts, shuffled
 from benchmark.data.hub import _check_columns, _check_labels, _files, _line, _needed, data_root
 from benchmark.data.kept import keep, restore
 from benchmark.data.patches import Patch, cut, paste, patch_mask
@@ -87,7 +87,7 @@ def isic_2017() -> Biased:
         pictures = _read(files)
         tensors = {name: t for name, split in _resplit(pictures).items() for name, t in _made(pictures, name, split)}
         keep(path, tensors)
-    parts = {split: _samples(tensors, split) for split in SHARES}
+    parts = {split: shuffled(_samples(tensors, split)) for split in SHARES}
     train, selection, test = parts.values()
     checksum, origin = checksum_of(train, selection, test), _origin(tensors, parts)
     return Biased(NAME, train, selection, test, None, CLASSES, ATTRIBUTES, checksum, origin)

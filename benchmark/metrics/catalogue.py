@@ -187,10 +187,10 @@ _ALL = [
     ),
     Metric(
         "selection.standard-error",
-        "± SE",
+        "pooled SE",
         "points",
         "lower",
-        "standard error of that score by the number of held-out samples that it rests on",
+        "standard error of accuracy pooled over the bias-conflicting held-out samples, at the state of that rule",
     ),
     Metric("selection.step", "step", "steps", "none", "training step of the chosen checkpoint"),
     Metric(

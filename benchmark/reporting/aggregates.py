@@ -39,11 +39,13 @@ class Choice(msgspec.Struct, frozen=True):
     """The rule by which the states of a row's networks were chosen.
 
     ``fewest`` and ``most`` held-out samples that the rule's score rests on, by cell; 0 where it rests on none.
+    ``conflicting``: the most bias-conflicting ones that there were.
     """
 
     rule: str
     fewest: int
     most: int
+    conflicting: int = 0
 
 
 class CostCell(msgspec.Struct, frozen=True):
@@ -97,8 +99,13 @@ def choice(scenario: Any, good: Sequence[Record]) -> Choice | None:
     rule = getattr(scenario, "selection", None)
     if not isinstance(rule, str):
         return None
-    samples = [record.metrics["selection.score"].n for record in good if "selection.score" in record.metrics]
-    return Choice(rule, min(samples, default=0), max(samples, default=0))
+    samples = _samples(good, "selection.score")
+    conflicting = max(_samples(good, "selection.standard-error"), default=0)
+    return Choice(rule, min(samples, default=0), max(samples, default=0), conflicting)
+
+
+def _samples(good: Sequence[Record], name: str) -> list[int]:
+    return [record.metrics[name].n for record in good if name in record.metrics]
 
 
 def cost(good: Sequence[Record], references: Mapping[Pair, Record]) -> CostCell:

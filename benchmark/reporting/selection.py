@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from benchmark.metrics.catalogue import METRICS, metric
 from benchmark.reporting import cells
+from benchmark.reporting.aggregates import Choice
 from benchmark.reporting.board import Row
 from benchmark.reporting.tables import method, table
 from benchmark.tasks import Task
@@ -40,13 +41,23 @@ def _chosen(rows: Sequence[Row]) -> list[str]:
     if not counted:
         return [f"The state of each network was chosen by the rule {rules}."]
     samples = _span(min(c.fewest for c in counted), max(c.most for c in counted), "d")
-    found = (row.metrics[ERROR].mean for row in rows if ERROR in row.metrics)
-    errors = [error for error in found if error is not None]
-    sure = f", with a standard error of {_span(min(errors), max(errors), '.1f')} points" if errors else ""
     return [
         f"The state of each network was chosen by the rule {rules} on held-out samples: "
-        f"the score of the chosen one rests on {samples} of them{sure}."
+        f"the score of the chosen one rests on {samples} of them.{_sure(rows, choices)}"
     ]
+
+
+def _sure(rows: Sequence[Row], choices: Sequence[Choice]) -> str:
+    """How much the held-out samples that conflict with the bias can tell: their number and standard error."""
+    found = (row.metrics[ERROR].mean for row in rows if ERROR in row.metrics)
+    errors = [error for error in found if error is not None]
+    if not errors:
+        return ""
+    n = max(choice.conflicting for choice in choices)
+    return (
+        f" At most {n} of these are bias-conflicting: accuracy pooled over them has a standard error of "
+        f"{_span(min(errors), max(errors), '.1f')} points."
+    )
 
 
 def _span(low: float, high: float, how: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from benchmark.contracts import Access, Ledger, MethodInfo
+from benchmark.contracts import Access, Kind, Ledger, MethodInfo
 from benchmark.determinism import seed_cell
 from benchmark.discovery import load
 from benchmark.errors import AccessViolation
@@ -37,7 +37,7 @@ def amend(
     info, parameters = method
     function = load(info)
     access = info.access.granted(task.views)
-    _check_views(access, task)
+    _check_views(access, task, info.kind)
     model = base
     for request in range(task.requests(scenario)):
         ledger = Ledger()
@@ -80,7 +80,9 @@ def violations(ledgers: list[Ledger]) -> list[str]:
     return [violation for ledger in ledgers for violation in ledger.violations]
 
 
-def _check_views(access: Access, task: Task) -> None:
+def _check_views(access: Access, task: Task, kind: Kind) -> None:
     for name, fields in access.views.items():
+        if name in task.reference_views and kind != "reference":
+            raise AccessViolation(f"task {task.name} offers view {name!r} to references only, not to a {kind}")
         if set(fields) - set(task.views.get(name, "")):
             raise AccessViolation(f"task {task.name} offers no view {name!r} with fields {fields!r}")

@@ -95,7 +95,8 @@ class Task:
     metric is best where retraining has it, and its gap is shown beside it. ``ranked_by(scenario)`` replaces
     ``rank_by``. ``track(scenario, access)`` says what information a method was granted there, where rows of several
     kinds must not be ranked together; ``ensembles`` whether ensembles of its models can be compared;
-    ``tunable(scenario)`` whether it has held-out samples to choose hyper-parameters on.
+    ``tunable(scenario)`` whether it has held-out samples to choose hyper-parameters on; only references may
+    read ``reference_views``.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Task:
     ranked_by: Callable[[Any], str] | None = None
     ensembles: bool = True
     tunable: Callable[[Any], bool] = _has_selection_split
+    reference_views: tuple[str, ...] = ()
 
     def load(self) -> Implementation:
         """The implementation; imports torch."""

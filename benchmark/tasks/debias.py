@@ -29,8 +29,9 @@ ABLE = 50.0
 class Debias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scenario: data and its bias, network, how it is trained, and the rule by which its state is selected.
 
-    ``pretrained``: the network starts from its library's published weights. ``oracle``: every checkpoint is kept, so
-    that the choice that looks at test data can be shown beside the others, for study.
+    ``rank_by`` is the accuracy that rows are ranked by. ``pretrained``: the network starts from its library's published
+    weights. ``oracle``: every checkpoint is kept, so that the choice that looks at test data can be shown beside the
+    others, for study.
     """
 
     task: Literal["debias-known", "debias-unknown"]
@@ -38,6 +39,7 @@ class Debias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     training: StepRecipe
     selection: Rule
+    rank_by: Literal["group-balanced", "worst-group", "bias-conflicting"] = "group-balanced"
     bias: Bias = Bias()
     pretrained: bool = False
     oracle: bool = False
@@ -70,8 +72,8 @@ def track(scenario: Debias, access: Access) -> str:
 
 
 def rank_by(scenario: Debias) -> str:
-    """What a scenario's rows are ranked by: the worst group where that is what is selected for."""
-    return "accuracy.worst-group" if scenario.selection == "worst-group" else "accuracy.group-balanced"
+    """The metric that a scenario's rows are ranked by."""
+    return f"accuracy.{scenario.rank_by}"
 
 
 def _unit(scenario: Debias, seed: int) -> str:
@@ -81,6 +83,11 @@ def _unit(scenario: Debias, seed: int) -> str:
 def _base(scenario: Debias, seed: int) -> str:
     weights = "pretrained" if scenario.pretrained else "new"
     return f"{scenario.data}/{scenario.bias}/{scenario.model}/{weights}/{seed}"
+
+
+def _tunable(scenario: Debias) -> bool:
+    """The rule ``last`` prefers nothing to anything."""
+    return scenario.selection != "last" and (scenario.bias.holdout > 0 or DATA.get(scenario.data).selection)
 
 
 def derive(own: Values, reference: Values) -> dict[str, float | None]:
@@ -147,7 +154,8 @@ def _task(name: Literal["debias-known", "debias-unknown"], summary: str, train: 
         track=track,
         ranked_by=rank_by,
         ensembles=False,
-        tunable=lambda scenario: scenario.bias.holdout > 0 or DATA.get(scenario.data).selection,
+        tunable=_tunable,
+        reference_views=("unbiased",),
     )
 
 

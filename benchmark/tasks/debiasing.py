@@ -18,6 +18,7 @@ from benchmark.data.biased import Biased, group_counts, load_biased
 from benchmark.data.views import Samples, View
 from benchmark.errors import InputError
 from benchmark.metrics import groups
+from benchmark.metrics.accuracy import rounded
 from benchmark.metrics.decodability import attribute_decodability
 from benchmark.metrics.groups import GroupCounts, count_groups
 from benchmark.models.classifiers import build_classifier
@@ -25,7 +26,7 @@ from benchmark.models.surgery import logits_and_features
 from benchmark.seeding import derive
 from benchmark.tasks import Evaluation, Guarded
 from benchmark.tasks.debias import BY_ATTRIBUTE, Debias, rank_by
-from benchmark.tasks.selection import Selector
+from benchmark.tasks.selection import Face, Selector
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context
@@ -97,15 +98,18 @@ def build(
     if data.unbiased is None and "unbiased" in access.views:
         raise InputError(f"data set {scenario.data} cannot be drawn without its bias: leave the method out")
     views = {name: View(name, samples, access, ledger) for name, samples in parts.items()}
-    seen = View("selection", judged, Access(selection="xya"), Ledger())
+    read = "xya" if scenario.selection in BY_ATTRIBUTE else "xy"
+    seen = View("selection", judged, Access(selection=read), ledger)
     watch = partial(
         Selector,
         view=seen,
         truth=judged.to(torch.device("cpu")),
         shape=(len(data.classes), len(data.attributes)),
         aligned=aligned(data),
+        most=scenario.training.checkpoints,
     )
     selector = watch(rule=scenario.selection, keep=scenario.oracle)
+    _check_rule(scenario, judged, selector.aligned)
     problem = DebiasProblem(
         model=copy.deepcopy(model).train(),
         num_classes=len(data.classes),
@@ -118,10 +122,18 @@ def build(
         num_attributes=len(data.attributes),
         attributes_known="a" in access.views.get("train", ""),
         recipe=scenario.training,
-        watch=selector,
-        auxiliary=partial(watch, rule="class-balanced", rules=()),
+        watch=Face(selector),
+        auxiliary=lambda: Face(watch(rule="class-balanced", rules=())),
     )
     return Guarded(problem, (*views.values(), seen), partial(_selected, selector))
+
+
+def _check_rule(scenario: Debias, judged: Samples, mask: Tensor) -> None:
+    """InputError where there is nothing that the rule could go by."""
+    assert judged.attributes is not None
+    conflicting = ~mask[judged.labels.cpu(), judged.attributes.cpu()]
+    if not len(judged) or (scenario.selection == "bias-conflicting" and not conflicting.any()):
+        raise InputError(f"selection {scenario.selection!r}: no such held-out sample of {scenario.data} to go by")
 
 
 def aligned(data: Biased) -> Tensor:
@@ -201,6 +213,7 @@ def _steps(scenario: Debias, selector: Selector, look: int) -> int:
 
 def _judge(model: nn.Module, data: Biased) -> _Judged:
     logits, features = logits_and_features(model.eval(), data.test.inputs, len(data.test))
+    logits = rounded(logits.where(logits.isfinite(), torch.nan))
     assert data.test.attributes is not None
     truth = data.test.labels.cpu(), data.test.attributes.cpu()
     shape = len(data.classes), len(data.attributes)

@@ -17,7 +17,7 @@ from benchmark.contracts import Access, ForgetProblem, Ledger, Measured
 from benchmark.data.packaged import Dataset, load
 from benchmark.data.views import Samples, View
 from benchmark.errors import InputError
-from benchmark.metrics.accuracy import accuracy
+from benchmark.metrics.accuracy import accuracy, rounded
 from benchmark.metrics.change import feature_change, parameter_change
 from benchmark.metrics.membership import loss_auc, loss_tpr_at_one_percent, svc_attack, true_class_probability
 from benchmark.metrics.probe import linear_probe
@@ -33,7 +33,6 @@ from benchmark.tasks.forget_sets import ForgetSets, Scenario, forget_sets, of_cl
 if TYPE_CHECKING:
     from benchmark.running.context import Context
 
-HALF = torch.finfo(torch.float16)
 #: Forget-set samples that the relearning attack is judged on at most, where it is judged on those.
 RELEARN_JUDGED = 200
 #: Steps of relearning wrong labels: what a few samples do not bring back at once they never do.
@@ -124,11 +123,6 @@ def _parts(scenario: Scenario, seed: int, request: int, dataset: Dataset, access
 
 def _where(samples: Samples, mask: Tensor) -> Samples:
     return samples.subset(mask.nonzero().squeeze(1).to(samples.images.device))
-
-
-def rounded(logits: Tensor) -> Tensor:
-    """Logits as they are kept beside the record (float16, clipped), so that kept ones give the same metrics."""
-    return logits.clamp(HALF.min, HALF.max).half().float()
 
 
 def outputs(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:

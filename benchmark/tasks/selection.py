@@ -28,6 +28,14 @@ from benchmark.tasks.debias import BY_ATTRIBUTE, RULES
 BATCH = 1_000
 
 
+class Face:
+    """What a method is given of a selector: it can be looked at and restored, and tells nothing."""
+
+    def __init__(self, selector: Selector) -> None:
+        self.look: Callable[[nn.Module], None] = lambda model: selector.look(model)
+        self.restore: Callable[[nn.Module], None] = lambda model: selector.restore(model)
+
+
 def class_balanced(counts: GroupCounts) -> Measured:
     """Mean over classes of accuracy in percent."""
     n = counts.n.sum(1)
@@ -73,12 +81,15 @@ class Selector:
     rule: str
     rules: Sequence[str] = RULES
     keep: bool = False
+    most: int = 1_000_000
     chosen: dict[str, Chosen] = field(default_factory=dict)
     states: list[dict[str, Tensor]] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
 
     def look(self, model: nn.Module) -> None:
-        """Judge ``model`` as it is now; its mode is left alone."""
+        """Judge ``model`` as it is now; its mode is left alone. ValueError for more than ``most`` looks."""
+        if len(self.history) >= self.most:
+            raise ValueError(f"the network was looked at {self.most} times, which is as often as the recipe says")
         if not self.history:
             self._count_labels()
         counts = count_groups(self._predictions(model), self.truth.labels, self._attributes(), *self.shape)

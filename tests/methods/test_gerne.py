@@ -172,8 +172,10 @@ def test_beta_outside_prints_the_interval() -> None:
         InputError, match=r"beta = 3\.4000, outside \[-\d\.\d{4}, 3\.2222\].* s must be in \[.*, 2\.1111\]"
     ):
         extrapolation_factor(alpha, 0.5, 2.2)
-    with pytest.raises(InputError, match="c must be above 0"):
-        extrapolation_factor(alpha, 0.0, 1.0)
+    for known in (True, False):
+        for c in (0.0, 1.5):
+            with pytest.raises(InputError, match=f"c must be above 0 and at most 1, not {c}"):
+                gerne(problem(SKEWED, known=known), c=c)
 
 
 def test_method_refuses_beta_before_it_trains() -> None:
@@ -211,19 +213,20 @@ def test_c_one_beta_zero_is_resampling() -> None:
         assert torch.equal(a, b)
 
 
-def test_s_zero_is_class_balanced_erm() -> None:
-    known, twin = problem(SKEWED), problem(SKEWED, known=False)
-    twin.model.load_state_dict(known.model.state_dict())
-    table = GroupTable(twin.train.everything().y, (2, 1))
-    balanced = balancing.balanced(table)
-    own, rng = gerne(known, c=0.5, s=0.0), twin.generator("batches")
-    steps = (table.draw(balanced, 40, rng) for _ in range(10**6))
-    other = balancing.train(twin, plain(steps), 1.0, 1.0)
-    groups = table_of(SKEWED)
-    assert not torch.equal(next(iter(own.parameters())), known.build_model()[0].weight)  # type: ignore[index]
-    # one class has one attribute here, so that both draw the same distribution, not the same samples
-    assert own(torch.zeros(1, 2)).sub(other(torch.zeros(1, 2))).abs().max() < 0.5
-    assert groups.alpha.sum(1).tolist() == [1.0, 1.0]
+def test_s_zero_is_class_balanced_erm_whatever_c_is() -> None:
+    """Batches that are uniform in each class: what known groups give is what drawing by class alone does on average."""
+    one, other = problem(SKEWED), problem(SKEWED)
+    other.model.load_state_dict(one.model.state_dict())
+    for a, b in zip(gerne(one, c=0.5, s=0.0).parameters(), gerne(other, c=1.0, s=0.0).parameters(), strict=True):
+        assert torch.equal(a, b)
+    table, classes = table_of(SKEWED), table_of([[100], [100]])
+    expected = torch.zeros(200, dtype=torch.float64)
+    found = torch.zeros(200, dtype=torch.float64)
+    for total, own in ((expected, classes), (found, table)):
+        for draw in islice(draws(own, 1.0, -1.0, 40, torch.Generator().manual_seed(0)), 2_000):
+            total.index_add_(0, draw.index, draw.weight.double() / 2_000)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.001)
+    torch.testing.assert_close(found, torch.full((200,), 1 / 200, dtype=torch.float64), rtol=0, atol=0.0008)
 
 
 @pytest.mark.parametrize(("c", "beta"), [(0.5, 1.6), (0.5, 0.0), (1.0, 0.1), (0.3, -1.0), (0.5, -0.5)])
@@ -356,6 +359,24 @@ def test_what_depends_on_the_batch_is_not_merged(layer: nn.Module) -> None:
 
 
 # Pseudo-groups and the whole method.
+
+
+def test_the_floor_is_of_the_number_meant() -> None:
+    minority = pseudo_minority(torch.rand(100), torch.zeros(100, dtype=torch.int64), 0.29)
+    assert int(minority.sum()) == 29  # 0.29 * 100 is below 29 in floating point
+
+
+def test_the_biased_network_has_a_tenth_of_the_rate_and_twice_the_decay(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float, float]] = []
+    plain_fit = module.fit
+
+    def spied(*args: Any, **named: Any) -> None:
+        seen.append((named["lr_scale"], named["decay_scale"]))
+        plain_fit(*args, **named)
+
+    monkeypatch.setattr(module, "fit", spied)
+    gerne(problem([[90, 10], [10, 90]], known=False), lr_scale=3.0, decay_scale=0.5)
+    assert seen == [(pytest.approx(0.3), pytest.approx(1.0)), (3.0, 0.5)]
 
 
 @pytest.mark.parametrize(("t", "size"), [(0.25, 2), (0.2, 2), (0.19, 1), (0.1, 1)])

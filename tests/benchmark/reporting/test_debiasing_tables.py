@@ -70,8 +70,8 @@ def test_how_states_were_chosen(make_debias: Make) -> None:
     records += [make_debias("dfr", error=8.04, samples=12, selection="bias-conflicting")]
     assert how_ranked(TASK, build_board(records)) == [
         "Ranked by GBA among the rows that used the same attributes. The state of each network was chosen by the rule "
-        "*bias-conflicting* on held-out samples: the score of the chosen one rests on 12 to 25 of them, with a "
-        "standard error of 6.0 to 8.0 points.",
+        "*bias-conflicting* on held-out samples: the score of the chosen one rests on 12 to 25 of them. At most 25 of "
+        "these are bias-conflicting: accuracy pooled over them has a standard error of 6.0 to 8.0 points.",
         "",
     ]
     (text, _) = how_ranked(TASK, build_board([make_debias("erm", samples=40)]))
