@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 
 from benchmark.data import DATA, biased, corruptions
 from benchmark.data.bias import Bias
-from benchmark.data.biased import Biased, group_counts, load_biased
+from benchmark.data.biased import Biased, group_counts, load_biased, shuffled
 from benchmark.data.colours import assign
 from benchmark.data.packaged import Dataset, load
 from benchmark.data.views import Samples
@@ -87,7 +88,8 @@ def test_coloured_digits_are_tested_and_drawn_unbiased_without_bias() -> None:
 def test_digits_keep_their_shape_and_get_one_colour() -> None:
     data, grey = load_biased("mnist-5k", COLOURED), load("mnist-5k")
     assert data.unbiased is not None
-    for samples, origin in ((data.train, grey.train), (data.unbiased, grey.train), (data.test, grey.test)):
+    train = shuffled(grey.train)  # the same order wherever there are as many
+    for samples, origin in ((data.train, train), (data.unbiased, train), (data.test, grey.test)):
         assert torch.equal(samples.labels, origin.labels)
         assert samples.images.shape == (len(origin), 3, 28, 28)
         assert bool((samples.images <= origin.images).all())
@@ -117,7 +119,7 @@ def test_every_attribute_changes_nothing_but_the_test_set() -> None:
 
 
 def test_halves_have_two_colours_and_no_digit_a_colour_alone() -> None:
-    data, digits = load_biased("mnist-5k", HALVES), load("mnist-5k").train.labels
+    data, digits = load_biased("mnist-5k", HALVES), shuffled(load("mnist-5k").train).labels
     assert torch.equal(data.train.labels, (digits >= 5).long())
     assert data.train.attributes is not None
     for digit in range(10):
@@ -234,12 +236,14 @@ def test_corrupted_photographs_have_the_bias_where_they_should(plain: Dataset) -
 
 def test_each_photograph_has_the_corruption_of_its_attribute(plain: Dataset) -> None:
     data = load_biased("cifar-10", Bias(kind="corruption", conflicting=0.3, severity=3))  # none held out: in order
-    attributes = assign(plain.train.labels, 10, 0.3)
+    train = shuffled(replace(plain.train, attributes=assign(plain.train.labels, 10, 0.3)))
+    attributes = train.attributes
+    assert attributes is not None
     assert data.train.attributes is not None
     assert torch.equal(data.train.attributes, attributes)
     for kind in ("brightness", "contrast", "jpeg", "pixelate", "saturate"):
         own = attributes == corruptions.KINDS.index(kind)
-        expected = corruptions.corrupted(plain.train.images[own], attributes[own], 3, "any")
+        expected = corruptions.corrupted(train.images[own], attributes[own], 3, "any")
         assert torch.equal(data.train.images[own], expected), kind
 
 

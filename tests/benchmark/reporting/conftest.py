@@ -20,13 +20,14 @@ Make = Callable[..., Record]
 
 
 def settings(task: str, selection: Rule) -> dict[str, Any]:
-    """Settings of a scenario of coloured digits."""
+    """Settings of a scenario of coloured digits; ranked by the worst group where that is the rule."""
     scenario = Debias(
         task="debias-known" if task == "debias-known" else "debias-unknown",
         data="mnist-5k",
         model="cmnist-mlp",
         training=StepRecipe(steps=200, per_class=50, lr=0.1, weight_decay=0.01),
         selection=selection,
+        rank_by="worst-group" if selection == "worst-group" else "group-balanced",
         bias=Bias(kind="colour", conflicting=0.05),
     )
     found: dict[str, Any] = msgspec.to_builtins(scenario)
