@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import traceback
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ import torch
 
 from benchmark import environment
 from benchmark.contracts import Ledger
-from benchmark.discovery import METHODS
+from benchmark.discovery import METHODS, package_folder
 from benchmark.errors import AccessViolation
 from benchmark.models.surgery import state_hash
 from benchmark.running.amending import amend, violations
@@ -22,6 +24,9 @@ from benchmark.running.records import SCHEMA, Cell, Cost, Count, Failure, Record
 from benchmark.suite import Scenario
 from benchmark.tasks import TASKS, Evaluation
 from benchmark.timing import Stopwatch
+
+#: The folder that the first-party packages lie in.
+ROOT = package_folder("benchmark").parent
 
 
 def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) -> tuple[Record, dict[str, Any]]:
@@ -105,7 +110,10 @@ def amend_for_selection(
 
 
 def _failure(error: Exception) -> tuple[Status, Failure]:
-    tail = "".join(traceback.format_exception(error)[-6:])[-4000:]
+    tail = "".join(traceback.format_exception(error)[-6:])
+    for folder in (ROOT, Path(sys.prefix)):  # records are published: where somebody keeps the code is theirs to know
+        tail = tail.replace(f"{folder}{os.sep}", "")
+    tail = tail[-4000:]
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     failure = Failure(type(error).__name__, str(error)[:1000] + where, tail)

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -235,6 +236,8 @@ def test_errors_are_typed_rows(run: Callable[..., Record], error: Exception, sta
     assert record.failure.error == type(error).__name__
     assert record.failure.message.startswith(f"{error} (test_cell.py:")
     assert "deep_inside" in record.failure.traceback
+    assert "benchmark/running/amending.py" in record.failure.traceback
+    assert str(Path(amending.__file__).parents[2]) not in record.failure.traceback  # no path of this machine
     assert record.failure.traceback.rstrip().endswith(str(error))
     assert record.metrics == {}
 
