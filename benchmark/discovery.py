@@ -10,7 +10,7 @@ import ast
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,12 +32,12 @@ def package_folder(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def scan() -> Iterator[tuple[str, MethodInfo]]:
+def scan() -> Iterator[MethodInfo]:
     """Every declared method of the packages ``methods`` and ``baselines``."""
     for package, kind in PACKAGES.items():
         for path in sorted(package_folder(package).glob("[!_]*.py")):
             try:
-                yield from ((m.name, m) for m in methods_of(path.read_text("utf-8"), f"{package}.{path.stem}", kind))
+                yield from methods_of(path.read_text("utf-8"), f"{package}.{path.stem}", kind)
             except (ValueError, SyntaxError) as error:
                 raise InputError(f"{package}/{path.name}: {error}") from error
 
@@ -97,7 +97,42 @@ def _parameters(node: ast.FunctionDef, where: str) -> Iterator[Parameter]:
         yield Parameter(argument.arg, kind, ast.literal_eval(default))
 
 
-METHODS: Registry[MethodInfo] = Registry("method", scan)
+class MethodRegistry:
+    """Methods by name and task: tasks may have methods of one name that are different ones (``finetune``)."""
+
+    kind = "method"
+
+    def __init__(self, discover: Callable[[], Iterable[MethodInfo]]) -> None:
+        self._entries = Registry("method", lambda: ((f"{task}/{m.name}", m) for m in discover() for task in m.tasks))
+
+    def get(self, name: str, task: str | None = None) -> MethodInfo:
+        """The method called ``name`` of ``task``; without a task the only one of that name.
+
+        Raises InputError that names the near misses, and ValueError where no task is given and several have one.
+        """
+        if task is not None and self.has(name, task):
+            return self._entries.get(f"{task}/{name}")
+        found = [m for m in self.values() if m.name == name and task is None]
+        if not found:
+            raise unknown("method", name, (m.name for m in self.values() if task in (None, *m.tasks)))
+        if len(found) > 1:
+            theirs = ", ".join(t for m in found for t in m.tasks)
+            raise ValueError(f"several methods are named {name!r}: those of {theirs}")
+        return found[0]
+
+    def has(self, name: str, task: str) -> bool:
+        """Whether ``task`` has a method called ``name``."""
+        return f"{task}/{name}" in self._entries
+
+    def values(self) -> list[MethodInfo]:
+        """Every method once."""
+        return list({id(info): info for info in self._entries.values()}.values())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(info.name for info in self.values()))
+
+
+METHODS = MethodRegistry(scan)
 
 
 def load(info: MethodInfo) -> Method:

@@ -128,7 +128,7 @@ def _scenario(name: str, raw: dict[str, Any], file: SuiteFile, where: str) -> Sc
             raise InputError(f"{where}: hyperparameters: {unknown('method', method, available)}")
     values = {
         method: check_parameters(
-            METHODS.get(method), tuned[method].parameters if method in tuned else {}, f"{where}.{method}"
+            METHODS.get(method, task.name), tuned[method].parameters if method in tuned else {}, f"{where}.{method}"
         )
         for method in names
     }

@@ -25,6 +25,9 @@ from benchmark.seeding import derive
 from benchmark.suite import FOLDER, Scenario, Suite, Tuned
 from benchmark.tasks import TASKS
 
+#: Tasks with common search spaces.
+FORGETTING = ("class-forget", "label-free-forget")
+
 
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The values that one hyper-parameter may take: ``choices``, or from ``low`` to ``high``."""
@@ -70,19 +73,23 @@ def best_of(trials: list[Trial]) -> Trial:
     return max(trials, key=lambda trial: (not trial.failures, trial.score))
 
 
-def spaces(task: str = "") -> dict[str, dict[str, Range]]:
-    """Search spaces by method, checked against the methods' hyper-parameters; a task's own replace the common ones.
+def spaces(task: str) -> dict[str, dict[str, Range]]:
+    """Search spaces by method, checked against its hyper-parameters: ``spaces-<task>.toml``.
 
-    ``method@scenario`` replaces ``method`` in that scenario.
+    The forgetting tasks have common ones in ``spaces.toml``, which their own replace. ``method@scenario`` replaces
+    ``method`` in that scenario.
     """
     own = FOLDER / f"spaces-{task}.toml"
-    return _spaces(FOLDER / "spaces.toml") | (_spaces(own) if own.exists() else {})
+    common = _spaces(FOLDER / "spaces.toml", task) if task in FORGETTING else {}
+    return common | (_spaces(own, task) if own.exists() else {})
 
 
-def _spaces(path: Path) -> dict[str, dict[str, Range]]:
+def _spaces(path: Path, task: str) -> dict[str, dict[str, Range]]:
     found = convert(read_toml(path), dict[str, dict[str, Range]], path.name)
     for method, ranges in found.items():
-        known = METHODS.get(method.partition("@")[0]).defaults()
+        name = method.partition("@")[0]
+        where = next((t for t in (task, *FORGETTING) if METHODS.has(name, t)), task)
+        known = METHODS.get(name, where).defaults()
         for name in ranges:
             if name not in known:
                 raise InputError(f"{path.name}: {method}: {unknown('hyper-parameter', name, known)}")
@@ -169,7 +176,7 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    info = METHODS.get(method)
+    info = METHODS.get(method, scenario.task)
     tried: dict[str, Trial] = {}
 
     def objective(trial: optuna.Trial) -> float:

@@ -179,7 +179,7 @@ def _row(
         access=aggregates.access(good),
         code="current" if all(_code_is_current(task, record.cell) for record in records) else "moved",
         devices=sorted({record.environment.get("device", "") for record in records}),
-        label_free=first.method in METHODS and METHODS.get(first.method).access.label_free,
+        label_free=METHODS.has(first.method, task.name) and METHODS.get(first.method, task.name).access.label_free,
         track=_track(task, scenario, first.method),
         rank_by=task.ranked_by(scenario) if task.ranked_by and scenario is not None else task.rank_by,
         choice=aggregates.choice(scenario, good),
@@ -201,9 +201,9 @@ def _scenario(task: Task, cell: Cell) -> Any:
 
 
 def _track(task: Task, scenario: Any, method: str) -> str:
-    if task.track is None or scenario is None or method not in METHODS:
+    if task.track is None or scenario is None or not METHODS.has(method, task.name):
         return ""
-    return task.track(scenario, METHODS.get(method).access.granted(task.views))
+    return task.track(scenario, METHODS.get(method, task.name).access.granted(task.views))
 
 
 def _status(records: list[Record], block_reasons: list[str], suite: Suite | None) -> tuple[RowStatus, list[str]]:
@@ -215,7 +215,7 @@ def _status(records: list[Record], block_reasons: list[str], suite: Suite | None
             reasons.append(f"seed {record.cell.seed}: {record.status}: {why}")
             status = record.status
         reasons += [f"seed {record.cell.seed}: {flag}" for flag in record.flags]
-    gone = records[0].cell.method not in METHODS
+    gone = not METHODS.has(records[0].cell.method, records[0].cell.task)
     if gone:
         reasons.append("this method is no longer there; delete its folder below the results, if it is not to come back")
     if gone and status == "ok":
@@ -232,7 +232,8 @@ def _status(records: list[Record], block_reasons: list[str], suite: Suite | None
 
 def outdated(cell: Cell | EnsembleRecord) -> bool:
     """Whether the declared version of the task or the method is another one now."""
-    return cell.versions != {"task": TASKS.get(cell.task).version, "method": METHODS.get(cell.method).version}
+    task, method = TASKS.get(cell.task), METHODS.get(cell.method, cell.task)
+    return cell.versions != {"task": task.version, "method": method.version}
 
 
 def changed(cell: Cell | EnsembleRecord, suite: Suite) -> bool:
@@ -244,9 +245,12 @@ def changed(cell: Cell | EnsembleRecord, suite: Suite) -> bool:
         settings = msgspec.convert(cell.settings, type(scenario.settings))
     except msgspec.ValidationError:
         return True
-    parameters = {**METHODS.get(cell.method).defaults(), **cell.parameters}  # a later parameter's default: as before
+    defaults = METHODS.get(cell.method, cell.task).defaults()
+    parameters = {**defaults, **cell.parameters}  # a later parameter's default: as before
     return settings != scenario.settings or scenario.methods[cell.method] != parameters
 
 
 def _code_is_current(task: Task, cell: Cell) -> bool:
-    return cell.method in METHODS and cell.digests == digests(task.implementation, METHODS.get(cell.method).module)
+    if not METHODS.has(cell.method, task.name):
+        return False
+    return cell.digests == digests(task.implementation, METHODS.get(cell.method, task.name).module)

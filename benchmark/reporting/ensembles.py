@@ -80,10 +80,10 @@ def _order(record: EnsembleRecord) -> tuple[int, float]:
 def _note(record: EnsembleRecord, first: EnsembleRecord, suite: Suite | None) -> str:
     """What a reader must know of the row: flags, what has changed since, and other models than the table's."""
     marks = [escape(flag) for flag in record.flags]
-    task, known = TASKS.get(record.task), record.method in METHODS
+    task, known = TASKS.get(record.task), METHODS.has(record.method, record.task)
     if not known or outdated(record) or (suite is not None and changed(record, fixed(suite))):
         marks.append("outdated")
-    current = digests(task.implementation, METHODS.get(record.method).module) if known else {}
+    current = digests(task.implementation, METHODS.get(record.method, record.task).module) if known else {}
     if known and record.digests != {**current, "comparison": digest("benchmark.metrics.ensembles")}:
         marks.append("code moved")
     if (record.n, record.examples) != (first.n, first.examples):

@@ -48,7 +48,7 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         data = implementation.data_checksum(scenario)
         base = implementation.base_model(scenario, cell.seed, context)
         before = state_hash(base)
-        method = METHODS.get(cell.method), cell.parameters
+        method = METHODS.get(cell.method, cell.task), cell.parameters
         amended = amend(method, task, scenario, cell.seed, base, context, watch, ledgers, exclusive=exclusive)
         returned = state_hash(amended)
         if cell.keeps == "metrics":
@@ -100,7 +100,7 @@ def amend_for_selection(
     ledgers: list[Ledger] = []
     base = task.load().base_model(scenario.settings, seed, context)
     try:
-        chosen = METHODS.get(method), parameters
+        chosen = METHODS.get(method, scenario.task), parameters
         amended = amend(chosen, task, scenario.settings, seed, base, context, watch, ledgers)
         score = task.load().selection_score(scenario.settings, seed, amended, context)
     except Exception as error:  # a configuration that fails scores nothing and is kept as a failure

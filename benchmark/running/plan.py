@@ -76,7 +76,7 @@ def make_plan(
                 cells.append(cell)
                 needs[cell.hash] = _needs(task, scenario, method, seed)
                 provenance[cell.hash] = scenario.provenance[method]
-    cells.sort(key=lambda cell: (seeds.index(cell.seed), not METHODS.get(cell.method).shares))
+    cells.sort(key=lambda cell: (seeds.index(cell.seed), not METHODS.get(cell.method, cell.task).shares))
     known = _history(history or store, suite.name)
     cached = {}
     seconds = {}
@@ -93,7 +93,7 @@ def make_plan(
 
 def _needs(task: Task, scenario: Scenario, method: str, seed: int) -> tuple[str, ...]:
     base = task.base(scenario.settings, seed)
-    shared = METHODS.get(method).shares
+    shared = METHODS.get(method, task.name).shares
     return (base, f"{base}/{scenario.name}/{shared}") if shared else (base,)
 
 
@@ -116,7 +116,7 @@ def _cell(
     keeps: Literal["metrics", "forget-set outputs"],
 ) -> Cell:
     task = TASKS.get(scenario.task)
-    info = METHODS.get(method)
+    info = METHODS.get(method, task.name)
     return Cell(
         suite=suite.name,
         task=task.name,

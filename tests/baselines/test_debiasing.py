@@ -31,10 +31,9 @@ from baselines.mixup import beta_numbers, mixed_cross_entropy, mixed_logits, mix
 from benchmark.contracts import Access, DebiasProblem, Ledger, MethodInfo, StepRecipe
 from benchmark.data.bias import Bias
 from benchmark.data.views import Samples, View
-from benchmark.discovery import METHODS
+from benchmark.discovery import METHODS, MethodRegistry
 from benchmark.errors import AccessViolation, InputError
 from benchmark.models.surgery import state_hash
-from benchmark.registry import Registry
 from benchmark.running import amending
 from benchmark.running import cell as running
 from benchmark.running.amending import amend, violations
@@ -134,7 +133,7 @@ def test_reading_hidden_attributes_disqualifies(
     access: Access, elsewhere: Callable[[str], Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = MethodInfo("thief", "baseline", ("debias-unknown",), "", access, 1, (), "m", "f", "")
-    monkeypatch.setattr(running, "METHODS", Registry("method", lambda: [("thief", info)]))
+    monkeypatch.setattr(running, "METHODS", MethodRegistry(lambda: [info]))
     monkeypatch.setattr(amending, "load", lambda info: reads_attributes)
     cell = Cell(
         suite="s", task="debias-unknown", scenario="t", settings=msgspec.to_builtins(scenario("debias-unknown")),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark.contracts import Access, MethodInfo, Parameter
-from benchmark.discovery import METHODS, check_parameters, load, methods_of
+from benchmark.discovery import METHODS, MethodRegistry, check_parameters, load, methods_of
 from benchmark.errors import InputError
 from benchmark.tasks import TASKS
 
@@ -20,25 +20,23 @@ def methods_in(source: str) -> list[MethodInfo]:
     return list(methods_of(HEAD + source, "methods.example", "paper"))
 
 
-@pytest.mark.parametrize("name", list(METHODS))
-def test_source_and_import_agree(name: str) -> None:
+@pytest.mark.parametrize("info", METHODS.values(), ids=lambda info: f"{info.module}-{info.name}")
+def test_source_and_import_agree(info: MethodInfo) -> None:
     """Hyper-parameters, their types and defaults, access and summary: all as the loaded function has them."""
-    info = METHODS.get(name)
     function = load(info)
     signature = inspect.signature(function)
     first, *others = signature.parameters.values()
     assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in others), "a hyper-parameter that nobody sees"
     assert info.parameters == tuple(Parameter(p.name, p.annotation, p.default) for p in others)
-    assert info.access == function.amendbench_methods[name]  # type: ignore[attr-defined]
+    assert info.access == function.amendbench_methods[info.name]  # type: ignore[attr-defined]
     assert info.summary == inspect.getdoc(function).partition("\n")[0]  # type: ignore[union-attr]
     assert info.kind in ("paper", "baseline", "reference", "cheat")
     assert info.module.startswith("methods." if info.kind == "paper" else "baselines.")
 
 
-@pytest.mark.parametrize("name", list(METHODS))
-def test_a_method_asks_for_what_its_tasks_offer(name: str) -> None:
-    info = METHODS.get(name)
+@pytest.mark.parametrize("info", METHODS.values(), ids=lambda info: f"{info.module}-{info.name}")
+def test_a_method_asks_for_what_its_tasks_offer(info: MethodInfo) -> None:
     assert check_parameters(info, info.defaults(), "defaults") == info.defaults()
     for task in info.tasks:
         offered = TASKS.get(task).views
@@ -151,3 +149,18 @@ def test_load_refuses_a_function_that_is_not_that_method() -> None:
     impostor = MethodInfo(**{**vars(info), "name": "something-else"})
     with pytest.raises(ValueError, match="is not declared as method 'something-else'"):
         load(impostor)
+
+
+def test_two_tasks_may_have_different_methods_of_one_name() -> None:
+    one, other = (MethodInfo("m", "baseline", (task,), "", Access(), 1, (), task, "f", "") for task in ("a", "b"))
+    registry = MethodRegistry(lambda: [one, other])
+    assert (registry.get("m", "a"), registry.get("m", "b")) == (one, other)
+    assert registry.has("m", "a")
+    assert not registry.has("m", "c")
+    assert list(registry) == ["m"]
+    with pytest.raises(ValueError, match="several methods are named 'm': those of a, b"):
+        registry.get("m")
+    with pytest.raises(InputError, match="unknown method 'm'; known: none"):
+        registry.get("m", "c")
+    with pytest.raises(ValueError, match="two methods are named 'a/m'"):
+        MethodRegistry(lambda: [one, one]).get("m")

@@ -18,6 +18,7 @@ from torch import nn
 
 from benchmark.contracts import Access, ForgetProblem, Measured, MethodInfo, Recipe
 from benchmark.data.views import Samples, View
+from benchmark.discovery import MethodRegistry
 from benchmark.errors import AccessViolation, DivergenceError
 from benchmark.models.surgery import state_hash
 from benchmark.registry import Registry
@@ -98,7 +99,7 @@ def run(monkeypatch: pytest.MonkeyPatch, context: Context) -> Callable[..., Reco
 
     def run(function: Amend, access: Access = READ, requests: int = 1, **parameters: Any) -> Record:
         info = MethodInfo("toy", "baseline", ("class-forget",), "", access, 1, (), "m", "f", "")
-        monkeypatch.setattr(running, "METHODS", Registry("method", lambda: [("toy", info)]))
+        monkeypatch.setattr(running, "METHODS", MethodRegistry(lambda: [info]))
         monkeypatch.setattr(running, "TASKS", Registry("task", lambda: [("class-forget", toy_task())]))
         monkeypatch.setattr(amending, "load", lambda info: function)
         cell = Cell(
