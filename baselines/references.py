@@ -5,12 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmark.contracts import Access, ForgetProblem, method
+from benchmark.contracts import Access, ForgetProblem, Problem, method
 from benchmark.training import train_classifier
 
 
-@method("original", tasks=("class-forget", "label-free-forget"), kind="reference", paper="", access=Access())
-def original(problem: ForgetProblem) -> nn.Module:
+@method(
+    "original",
+    tasks=("class-forget", "label-free-forget", "bias-correction"),
+    kind="reference",
+    paper="",
+    access=Access(),
+)
+def original(problem: Problem) -> nn.Module:
     """The base model as it is: what happens when nothing is done."""
     return problem.model
 

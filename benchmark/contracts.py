@@ -303,6 +303,24 @@ class ForgetProblem(Problem):
     recipe: Recipe
 
 
+@dataclass(kw_only=True)
+class BiasProblem(Problem):
+    """What a bias-correction method receives: a trained classifier that takes an artefact for one class.
+
+    ``model`` is in evaluation mode; ``train`` is the labelled training set that it learnt from, artefacts and all,
+    with masks for those who declare them; ``concept`` its samples that are labelled ``biased_class``, with attributes:
+    1 where the artefact is, 0 where it is not; ``clean`` the training set without the artefact, for references only.
+    ``layer`` names the module whose output, (B, C, H, W), are the activations in which the artefact is a direction.
+    """
+
+    train: View
+    concept: View
+    clean: View
+    biased_class: int
+    layer: str
+    recipe: Recipe
+
+
 class Watch(Protocol):
     """Who looks at a network while it is trained, and remembers it at its best: the harness's side of selection."""
 

@@ -38,14 +38,18 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     choices: list[Any] | None = None
 
 
-class Trial(msgspec.Struct, frozen=True):
-    """One configuration: its score on each tuning seed (0 where it failed) and the seconds of its method calls."""
+class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One configuration: its score on each tuning seed (0 where it failed) and the seconds of its method calls.
+
+    ``metrics``: on each tuning seed what the score was made of, where the task says it.
+    """
 
     parameters: dict[str, Any]
     scores: list[float]
     score: float
     seconds: float
     failures: list[str]
+    metrics: list[dict[str, float]] = []
 
 
 class Study(msgspec.Struct, frozen=True):
@@ -227,13 +231,15 @@ def _evaluate(
 
     scores: list[float] = []
     failures: list[str] = []
+    metrics: list[dict[str, float]] = []
     seconds = 0.0
     for seed in suite.tuning.seeds:
-        score, taken, failure = amend_for_selection(scenario, method, parameters, seed, pool.make_context(setting))
-        scores.append(score)
+        found, taken, failure = amend_for_selection(scenario, method, parameters, seed, pool.make_context(setting))
+        scores.append(found.score)
+        metrics += [dict(found.metrics)] if found.metrics else []
         seconds += taken
         failures += [failure] if failure else []
-    return Trial(parameters, scores, sum(scores) / len(scores), seconds, failures)
+    return Trial(parameters, scores, sum(scores) / len(scores), seconds, failures, metrics)
 
 
 def _keep(study: Study, results: Path, suite: Path) -> None:

@@ -68,7 +68,9 @@ def make_cell(tmp_path: Path) -> MakeCell:
     def make(method: str, scenario: str = "digits", seed: int = 0, **parameters: Any) -> Cell:
         suite = select(load_suite("smoke"), None, [scenario], [method])
         chosen = suite.scenarios[scenario].methods[method]
-        chosen.update(check_parameters(METHODS.get(method), {**chosen, **parameters}, "test"))
+        chosen.update(
+            check_parameters(METHODS.get(method, suite.scenarios[scenario].task), {**chosen, **parameters}, "test")
+        )
         plan = make_plan(suite, [seed], "cpu", RecordStore(tmp_path / "no-results"))
         return next(cell for cell in plan.cells if cell.method == method)
 

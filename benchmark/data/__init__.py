@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from benchmark.registry import Registry
 
@@ -13,7 +15,8 @@ class Source:
     """Where a data set comes from: ``loader`` is a module of benchmark.data and a function; ``shape`` of one input.
 
     ``selection``: whether it has a selection split, to choose hyper-parameters on; ``attributes``: how many values the
-    attribute has that it brings, 0 where it brings none.
+    attribute has that it brings, 0 where it brings none; ``artefact``: module and function that give it with the
+    artefact that it brings (``benchmark.data.attacked``), empty where it brings none.
     """
 
     summary: str
@@ -22,6 +25,14 @@ class Source:
     shape: tuple[int, ...]
     selection: bool = True
     attributes: int = 0
+    artefact: str = ""
+
+
+def named(told: str) -> Callable[[], Any]:
+    """The function that ``told``, a module of benchmark.data and a function of it, names."""
+    module, _, function = told.partition(".")
+    found: Callable[[], Any] = getattr(importlib.import_module(f"benchmark.data.{module}"), function)
+    return found
 
 
 def _sources() -> Iterator[tuple[str, Source]]:
@@ -40,6 +51,24 @@ def _sources() -> Iterator[tuple[str, Source]]:
     yield "civil-comments", Source(comments, "text.civil_comments", 2, (2, 220), attributes=2)
     lesions = "2,450 skin lesions, 224x224, coloured patches (local)"
     yield "isic-2017", Source(lesions, "isic.isic_2017", 2, (3, 224, 224), attributes=2)
+    yield from _correction_sources()
+
+
+def _correction_sources() -> Iterator[tuple[str, Source]]:
+    """Data sets on which an artefact is to be corrected: those that get one, and two that bring theirs."""
+    shape = (3, 224, 224)
+    official = "2,450 skin lesions, 224x224, in their official split (local)"
+    yield "isic-2017-official", Source(official, "lesions.isic_2017_official", 2, shape)
+    diagnoses, ages = "25,331 skin lesions, 9 diagnoses (local)", "12,611 X-rays of hands, 5 bins of age (local)"
+    yield "isic-2019", Source(diagnoses, "correction.isic_2019", 9, shape)
+    yield "bone-age", Source(ages, "correction.bone_age", 5, shape)
+    tench = "ImageNet: all tenches and every 100th of the other photographs (local)"
+    yield "imagenet-tench", Source(tench, "correction.imagenet_tench", 1000, shape)
+    patches, collar = "lesions.isic_2017_patches", "collar.celeba_collar"
+    lesions = "2,428 skin lesions, coloured patches on benign ones (local)"
+    yield "isic-2017-patches", Source(lesions, patches, 2, shape, artefact=patches)
+    faces = "about 20,400 faces, blond or not, and neckties (local)"
+    yield "celeba-collar", Source(faces, collar, 2, shape, artefact=collar)
 
 
 DATA: Registry[Source] = Registry("data set", _sources)

@@ -45,11 +45,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Pictures:
-    """images: (N, 224, 224, 3) uint8; labels: (N,) int64; patched: (N,) bool; in the order of the files."""
+    """images: (N, 224, 224, 3) uint8; labels: (N,) int64; patched: (N,) bool; in the order of the files.
+
+    official: (N,) int64, the official split as a position in FILES.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     patched: np.ndarray
+    official: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,8 @@ def isic_2017() -> Biased:
 
     InputError where the files are not there, not as they should be, or too few to fill every group of every split.
     """
-    folder = data_root() / "isic2017-artefacts" / "default"
-    if not folder.is_dir():
-        layout = ", ".join(f"{name} ({what})" for name, what in COLUMNS.items())
-        raise InputError(
-            f"data set {NAME} is not in {folder} and cannot be downloaded; put parquet files there, "
-            f"<split>-*.parquet for {', '.join(FILES)} with columns {layout}, or set AMENDBENCH_DATA, now {data_root()}"
-        )
-    files = [path for split in FILES for path in _files(folder, split)]
-    path = cache_root() / "data" / "decoded" / f"{_key(files)}.safetensors"
+    files = stored(NAME)
+    path = kept_in(files, FORMAT, NAME, SIZE, SHARES, PASTED, REUSE)
     tensors = restore(path)
     if tensors is None:
         pictures = _read(files)
@@ -93,16 +90,28 @@ def isic_2017() -> Biased:
     return Biased(NAME, train, selection, test, None, CLASSES, ATTRIBUTES, checksum, origin)
 
 
-def _key(files: list[Path]) -> str:
-    """32 hex digits over what the kept tensors depend on."""
-    total = hashlib.sha256(repr((FORMAT, NAME, SIZE, SHARES, PASTED, REUSE)).encode())
+def stored(name: str) -> list[Path]:
+    """The files in the order of FILES; InputError where they are not there. ``name``: of the data set they are for."""
+    folder = data_root() / "isic2017-artefacts" / "default"
+    if not folder.is_dir():
+        layout = ", ".join(f"{column} ({what})" for column, what in COLUMNS.items())
+        raise InputError(
+            f"data set {name} is not in {folder} and cannot be downloaded; put parquet files there, "
+            f"<split>-*.parquet for {', '.join(FILES)} with columns {layout}, or set AMENDBENCH_DATA, now {data_root()}"
+        )
+    return [path for split in FILES for path in _files(folder, split)]
+
+
+def kept_in(files: list[Path], *settings: object) -> Path:
+    """Where the cache keeps tensors that depend on the content of ``files`` and on ``settings``."""
+    total = hashlib.sha256(repr(settings).encode())
     for path in files:
         try:
             with path.open("rb") as content:
                 total.update(f"{path.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return total.hexdigest()[:32]
+    return cache_root() / "data" / "decoded" / f"{total.hexdigest()[:32]}.safetensors"
 
 
 def _samples(tensors: dict[str, Tensor], split: str) -> Samples:
@@ -224,7 +233,8 @@ def _read(files: list[Path]) -> Pictures:
             seen[name] = path
     images = [_images(path, table) for path, table in zip(files, tables, strict=True)]
     labels, patched = (np.concatenate([t[name].to_numpy() for t in tables]) for name in ("label", "patches"))
-    return Pictures(np.concatenate(images), labels.astype(np.int64), patched.astype(bool))
+    official = np.repeat([FILES.index(path.name.partition("-")[0]) for path in files], [len(t) for t in tables])
+    return Pictures(np.concatenate(images), labels.astype(np.int64), patched.astype(bool), official)
 
 
 def _table(path: Path) -> Any:

@@ -47,8 +47,8 @@ class Published:
     layout: str
     source: str
     classes: tuple[str, ...]
-    attributes: tuple[str, ...]
-    origin: str
+    attributes: tuple[str, ...] = ()
+    origin: str = ""
 
     def found(self) -> Path:
         """Its folder; InputError where there is none."""
@@ -118,45 +118,37 @@ def celeba_blond() -> Biased:
 def bffhq() -> Biased:
     """bFFHQ at 0.5% (arXiv:2108.10008, in the layout of arXiv:2107.01372), age against gender, 224x224."""
     root = BFFHQ.found()
-    return _photographs(BFFHQ, root, in_order(BFFHQ, _bffhq_entries(root)), _face)
+    return _photographs(BFFHQ, root, in_order(BFFHQ, _bffhq_entries(root)), squeezed)
 
 
-def in_order(told: Published, entries: Iterable[Entry]) -> list[Entry]:
-    """Training, selection and test samples, each in the order of the files; InputError where one has none."""
+def in_order(told: Published, entries: Iterable[Entry], splits: Sequence[str] = SPLITS) -> list[Entry]:
+    """The samples of each split, each in the order of the files; InputError where one of the ``splits`` has none."""
     ordered = sorted(entries, key=lambda entry: entry.split)
-    missing = {*range(len(SPLITS))} - {entry.split for entry in ordered}
+    missing = {*range(len(splits))} - {entry.split for entry in ordered}
     if missing:
-        path = data_root() / told.folder
-        lacking = SPLITS[min(missing)]
+        path, lacking = data_root() / told.folder, splits[min(missing)]
         raise InputError(f"data set {told.name}: {path} has no {lacking} samples; it has to hold {told.layout}")
     return ordered
 
 
-def assembled(
-    told: Published, entries: Sequence[Entry], kept: Decoded, mean: tuple[float, ...] = (), std: tuple[float, ...] = ()
-) -> Biased:
-    """The data set from its entries in order and their rows; ``mean`` and ``std`` of images."""
+def assembled(told: Published, entries: Sequence[Entry], kept: Decoded, *statistics: tuple[float, ...]) -> Biased:
+    """The data set from its entries in order and their rows; ``statistics``: mean and std of images."""
+    (train, selection, test), checksum = parted(entries, kept, *statistics)
+    return Biased(told.name, train, selection, test, None, told.classes, told.attributes, checksum, told.origin)
+
+
+def parted(entries: Sequence[Entry], kept: Decoded, *statistics: tuple[float, ...]) -> tuple[tuple[Samples, ...], str]:
+    """The samples of each split from entries in order and their rows, which are not copied; 16 hex digits over all."""
     labels = torch.tensor([entry.label for entry in entries])
     attributes = torch.tensor([entry.attribute for entry in entries])
-    counts = torch.tensor([entry.split for entry in entries]).bincount(minlength=len(SPLITS))
+    counts = torch.tensor([entry.split for entry in entries]).bincount()
     total = hashlib.sha256(kept.sha256.encode())
     for tensor in (labels, attributes, counts):
         total.update(tensor.numpy().data)
     parts = [part.split(counts.tolist()) for part in (kept.rows, labels, attributes)]
-    train, selection, test = (
-        Samples(rows, label, mean, std, attribute) for rows, label, attribute in zip(*parts, strict=True)
-    )
-    return Biased(
-        name=told.name,
-        train=train,
-        selection=selection,
-        test=test,
-        unbiased=None,
-        classes=told.classes,
-        attributes=told.attributes,
-        checksum=total.hexdigest()[:16],
-        origin=told.origin,
-    )
+    mean, std = statistics or ((), ())
+    samples = (Samples(rows, label, mean, std, attribute) for rows, label, attribute in zip(*parts, strict=True))
+    return tuple(samples), total.hexdigest()[:16]
 
 
 # What belongs to which sample.
@@ -198,20 +190,27 @@ def _waterbird_entries(path: Path) -> Iterator[Entry]:
 
 
 def _celeba_entries(root: Path) -> Iterator[Entry]:
-    partition, annotations = root / "list_eval_partition.txt", root / "list_attr_celeba.txt"
+    partition = root / "list_eval_partition.txt"
     splits = {row[0]: row[-1] for row in _words(partition) if row}
+    for entry in celebrities(root, "Blond_Hair", "Male"):
+        file = entry.content.rpartition("/")[-1]
+        split = _one_of("012", splits.get(file, "missing"), partition, f"the split of {file}")
+        yield entry._replace(split=split)
+
+
+def celebrities(root: Path, label: str, attribute: str) -> Iterator[Entry]:
+    """CelebA's pictures in their order with two of their annotations; all of them in the first split."""
+    annotations, known = root / "list_attr_celeba.txt", ("-1", "1")
     rows = _words(annotations)
     next(rows, None)  # how many there are
     names = next(rows, [])
-    wanted = [1 + _one_of(names, name, annotations, "a column's name") for name in ("Blond_Hair", "Male")]
+    position, other = (_one_of(names, name, annotations, "a column's name") for name in (label, attribute))
     for file, *told in (row for row in rows if row):
         if len(told) != len(names):
             raise InputError(f"{annotations}: {file} has {len(told)} annotations, not {len(names)}")
-        label, attribute = (
-            _one_of(("-1", "1"), told[position - 1], annotations, f"an annotation of {file}") for position in wanted
-        )
-        split = _one_of("012", splits.get(file, "missing"), partition, f"the split of {file}")
-        yield Entry(split, label, attribute, f"img_align_celeba/{file}")
+        what = f"an annotation of {file}"
+        values = _one_of(known, told[position], annotations, what), _one_of(known, told[other], annotations, what)
+        yield Entry(0, *values, f"img_align_celeba/{file}")
 
 
 def _words(path: Path) -> Iterator[list[str]]:
@@ -247,12 +246,18 @@ def _waterbird(picture: Image) -> Image:
 
 
 def _celebrity(picture: Image) -> Image:
+    return _resized(aligned(picture).crop((0, 20, 178, 198)), 224)
+
+
+def aligned(picture: Image) -> Image:
+    """The picture, if it has the size of CelebA's aligned ones."""
     if picture.size != (178, 218):
         raise _Unfit(f"it is {picture.width}x{picture.height}, not 178x218")
-    return _resized(picture.crop((0, 20, 178, 198)), 224)
+    return picture
 
 
-def _face(picture: Image) -> Image:
+def squeezed(picture: Image) -> Image:
+    """All of the picture as 224x224."""
     return _resized(picture, 224)
 
 
@@ -263,11 +268,14 @@ def _resized(picture: Image, side: int) -> Image:
 
 
 def _photographs(told: Published, root: Path, entries: Sequence[Entry], prepare: Callable[[Image], Image]) -> Biased:
-    """The data set with its pictures (N, 3, 224, 224) uint8."""
+    return assembled(told, entries, photographs(told, root, entries, prepare), *IMAGENET)
+
+
+def photographs(told: Published, root: Path, entries: Sequence[Entry], prepare: Callable[[Image], Image]) -> Decoded:
+    """The pictures of ``entries`` in order, (N, 3, 224, 224) uint8; ``prepare`` is given them as RGB."""
     paths = tuple(root / entry.content for entry in entries)
     shape = (len(paths), 3, 224, 224)
-    decoding = Decoding(told.name, root, paths, (), shape, "uint8", partial(_pictures, paths, prepare))
-    return assembled(told, entries, decoded(decoding), *IMAGENET)
+    return decoded(Decoding(told.name, root, paths, (), shape, "uint8", partial(_pictures, paths, prepare)))
 
 
 def _pictures(paths: Sequence[Path], prepare: Callable[[Image], Image]) -> Iterator[np.ndarray]:
@@ -285,6 +293,8 @@ def _pixels(path: Path, prepare: Callable[[Image], Image]) -> np.ndarray:
         raise InputError(f"pictures need more packages ({error}); run: pip install 'amendbench[data]'") from error
     try:
         with Image.open(path) as picture:
+            if picture.mode[0] in "IF":
+                raise _Unfit(f"it has mode {picture.mode}, not 8 bits a channel")  # they would be cut off at 255
             return np.asarray(prepare(picture.convert("RGB"))).transpose(2, 0, 1)
     except Exception as error:  # Pillow's decoders raise many kinds
         raise InputError(f"picture {path} cannot be used: {error}") from error

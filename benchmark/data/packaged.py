@@ -13,8 +13,9 @@ from functools import cache
 import numpy as np
 import torch
 
-from benchmark.data import DATA
+from benchmark.data import DATA, named
 from benchmark.data.views import Samples
+from benchmark.errors import InputError
 from benchmark.seeding import derive, generator
 
 
@@ -48,13 +49,11 @@ class Dataset:
 @cache
 def load(name: str) -> Dataset:
     """The data set called ``name``; raises InputError for a name that is not known, or data that cannot be had."""
-    module, _, function = DATA.get(name).loader.partition(".")
-    loaders = globals()
-    if module == "hub":
-        from benchmark.data import hub  # only where it is needed, for it imports this module
-
-        loaders = vars(hub)
-    dataset: Dataset = loaders[function]()
+    source = DATA.get(name)
+    if source.attributes or source.artefact:
+        brought = "an artefact" if source.artefact else "an attribute"
+        raise InputError(f"data set {name} brings {brought}: it is none of the plain ones, which this needs")
+    dataset: Dataset = named(source.loader)()
     return dataset
 
 

@@ -7,14 +7,14 @@ from typing import Literal
 
 from benchmark.errors import unknown
 
-Better = Literal["higher", "lower", "zero", "reference", "none"]
+Better = Literal["higher", "lower", "zero", "half", "reference", "none"]
 #: Rules by which the state of a network can be chosen among those on the way; the last one looks at test data.
 _RULES = ("worst-group", "group-balanced", "bias-conflicting", "worst-class", "last", "oracle")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """``better``: higher, lower, zero (gaps), reference: as close as can be to what retraining has, or none."""
+    """``better``: higher, lower, zero (gaps), half: 0.5, reference: what retraining has, or none."""
 
     name: str
     label: str
@@ -203,6 +203,73 @@ _ALL = [
     Metric(
         "gain.worst-group", "WGA gain", "points", "higher", "worst-group accuracy; difference to ERM of the same seed"
     ),
+    Metric("accuracy.clean", "clean", "%", "higher", "accuracy on test samples without the artefact"),
+    Metric(
+        "accuracy.attacked",
+        "attacked",
+        "%",
+        "higher",
+        "accuracy on the same test samples with the artefact on every one of them, but for classes that it is "
+        "legitimate evidence for",
+    ),
+    Metric("f1.clean", "F1 clean", "%", "higher", "mean over classes of F1 on test samples without the artefact"),
+    Metric("f1.attacked", "F1 attacked", "%", "higher", "mean over classes of F1 with the artefact on every sample"),
+    Metric(
+        "accuracy.legitimate",
+        "legitimate",
+        "%",
+        "higher",
+        "accuracy on the test samples of the classes that the artefact is legitimate evidence for; 50 without it",
+    ),
+    Metric("attack.cost", "attack cost", "points", "lower", "accuracy that the attack takes from the same samples"),
+    Metric(
+        "attack.success",
+        "attack success",
+        "%",
+        "lower",
+        "share of the other classes' attacked test samples that are taken for the biased class",
+    ),
+    Metric(
+        "tcav",
+        "TCAV",
+        "",
+        "half",
+        "share of the biased class's attacked test samples whose logit of that class rises along the artefact's "
+        "direction, the derivative summed over positions; the direction is the signal vector of this network's "
+        "activations. Blank where no derivative differs from 0",
+    ),
+    Metric("tcav.positions", "TCAV (positions)", "", "half", "the same share over all positions of all samples"),
+    Metric(
+        "tcav.sensitivity",
+        "TCAVsens",
+        "",
+        "lower",
+        "mean absolute value of that derivative: logits for a unit's shift along the direction at all positions",
+    ),
+    Metric(
+        "relevance.in-mask",
+        "relevance in mask",
+        "%",
+        "lower",
+        "share of the true label's absolute relevance (LRP, EpsilonPlusFlat) that falls on the artefact, over attacked "
+        "test samples",
+    ),
+    Metric(
+        "cav.alignment",
+        "CAV alignment",
+        "%",
+        "higher",
+        "100 times the cosine between the method's concept vector and the mean shift of the base model's activations "
+        "that the artefact causes in the biased class's test samples",
+    ),
+    Metric(
+        "cav.alignment.individual",
+        "CAV alignment (samples)",
+        "%",
+        "higher",
+        "100 times the mean over these samples of the cosine with the sample's own shift",
+    ),
+    Metric("cav.seconds", "CAV fit", "s", "none", "seconds that fitting the concept vector took, activations aside"),
 ]
 for _rule in _RULES:
     _how = "the oracle rule, which looks at test data: for study only" if _rule == "oracle" else f"the rule {_rule}"

@@ -14,7 +14,7 @@ def number(value: float, unit: str) -> str:
 
 
 #: Digits after the point by unit.
-DECIMALS = {"": 3, "nats": 2}
+DECIMALS = {"": 3, "nats": 2, "s": 3}
 
 
 def interval(cell: MetricCell | None) -> str:
@@ -73,7 +73,7 @@ def ranks(row: Row) -> str:
 def heading(name: str, task: Task | None = None) -> str:
     """A column's heading: label, unit and which way is better; no way where retraining is the aim throughout."""
     known = metric(name)
-    arrow = {"higher": " ↑", "lower": " ↓", "zero": " →0", "reference": "", "none": ""}[known.better]
+    arrow = {"higher": " ↑", "lower": " ↓", "zero": " →0", "half": " →0.5", "reference": "", "none": ""}[known.better]
     if task is not None and task.with_gaps and name != task.rank_by:
         arrow = ""
     unit = f" ({known.unit})" if known.unit else ""

@@ -22,7 +22,7 @@ from benchmark.running.amending import amend, violations
 from benchmark.running.context import Context
 from benchmark.running.records import SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
 from benchmark.suite import Scenario
-from benchmark.tasks import TASKS, Evaluation
+from benchmark.tasks import TASKS, Evaluation, Selected
 from benchmark.timing import Stopwatch
 
 #: The folder that the first-party packages lie in.
@@ -93,8 +93,8 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
 
 def amend_for_selection(
     scenario: Scenario, method: str, parameters: dict[str, Any], seed: int, context: Context
-) -> tuple[float, float, str]:
-    """Score on the selection split, seconds of the method's calls, and what failed, if anything did (score 0)."""
+) -> tuple[Selected, float, str]:
+    """Worth on the selection split, seconds of the method's calls, and what failed, if anything did (score 0)."""
     task = TASKS.get(scenario.task)
     watch = Stopwatch(context.device)
     ledgers: list[Ledger] = []
@@ -102,11 +102,13 @@ def amend_for_selection(
     try:
         chosen = METHODS.get(method, scenario.task), parameters
         amended = amend(chosen, task, scenario.settings, seed, base, context, watch, ledgers)
-        score = task.load().selection_score(scenario.settings, seed, amended, context)
+        found = task.load().selection_score(scenario.settings, seed, amended, context)
     except Exception as error:  # a configuration that fails scores nothing and is kept as a failure
-        return 0.0, watch.seconds, f"seed {seed}: {type(error).__name__}: {error}"
+        return Selected(0.0), watch.seconds, f"seed {seed}: {type(error).__name__}: {error}"
     refused = violations(ledgers)
-    return (0.0, watch.seconds, f"seed {seed}: {refused[0]}") if refused else (score, watch.seconds, "")
+    if refused:
+        return Selected(0.0), watch.seconds, f"seed {seed}: {refused[0]}"
+    return found, watch.seconds, ""
 
 
 def _failure(error: Exception) -> tuple[Status, Failure]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmark.data import DATA
+from benchmark.data import DATA, named
 from benchmark.errors import InputError
 from benchmark.running import pool
 from benchmark.running.plan import Plan
@@ -43,7 +43,10 @@ def check_data(plan: Plan) -> None:
     """Fetch what is about to be used and does not come with packages: one clear InputError, not one a cell."""
     names = sorted({str(cell.settings["data"]) for cell in plan.todo})
     for name in (name for name in names if not DATA.get(name).loader.startswith("packaged.")):
-        if DATA.get(name).attributes:
+        source = DATA.get(name)
+        if source.artefact:
+            named(source.artefact)()
+        elif source.attributes:
             from benchmark.data.bias import Bias
             from benchmark.data.biased import load_biased
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -34,6 +34,13 @@ class Evaluation:
     arrays: dict[str, np.ndarray]
     flags: list[str]
     groups: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class Selected(NamedTuple):
+    """What a network is worth to tuning, higher is better, and metrics on the selection split that say why."""
+
+    score: float
+    metrics: Mapping[str, float] = {}
 
 
 def _as_it_is(model: nn.Module) -> nn.Module:
@@ -76,7 +83,7 @@ class Implementation(Protocol):
 
     def members(self, scenario: Any, seed: int, amended: nn.Module, context: Context) -> dict[str, np.ndarray]: ...
 
-    def selection_score(self, scenario: Any, seed: int, amended: nn.Module, context: Context) -> float: ...
+    def selection_score(self, scenario: Any, seed: int, amended: nn.Module, context: Context) -> Selected: ...
 
 
 def _has_selection_split(scenario: Any) -> bool:
@@ -130,7 +137,7 @@ class Task:
 
 
 def _tasks() -> Iterator[tuple[str, Task]]:
-    for name in ("class_forget", "label_free_forget", "debias"):
+    for name in ("class_forget", "label_free_forget", "debias", "bias_correction"):
         module = importlib.import_module(f"benchmark.tasks.{name}")
         tasks: tuple[Task, ...] = getattr(module, "TASKS", ()) or (module.TASK,)
         for task in tasks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, Ledger, Recipe
 from benchmark.data.packaged import Dataset, load
-from benchmark.data.views import View
+from benchmark.data.views import Samples, View
 from benchmark.models.classifiers import build_classifier
 from benchmark.seeding import derive, generator
 from benchmark.training import train_classifier
@@ -37,29 +37,40 @@ def base_model(
     labels: Tensor | None = None,
     flaw: dict[str, Any] | None = None,
 ) -> nn.Module:
-    """A classifier trained on the training split: from the artifact cache, or trained and kept there.
+    """A classifier trained on the training split of ``data``, in evaluation mode.
 
     ``labels`` (N,) are learnt instead of the true ones; ``flaw`` then says how they were made.
     """
     dataset = on_device(data, context.device)
-    network = build_classifier(model, dataset.num_classes, dataset.shape).to(context.device)
+    told = dataset.train if labels is None else replace(dataset.train, labels=labels.to(context.device))
+    key = {"data": data, "checksum": load(data).checksum, **({} if flaw is None else {"flaw": flaw})}
+    return trained(told, dataset.num_classes, model, recipe, seed, context, key)
 
-    def train() -> nn.Module:
+
+def trained(
+    samples: Samples,
+    num_classes: int,
+    model: str,
+    recipe: Recipe,
+    seed: int,
+    context: Context,
+    data: dict[str, Any],
+    pretrained: bool = False,
+) -> nn.Module:
+    """A classifier trained on ``samples``, in evaluation mode: from the artifact cache, or trained and kept there.
+
+    ``data`` says what the samples depend on; ``pretrained``: the network starts from published weights of ImageNet.
+    """
+    build = partial(build_classifier, model, num_classes, tuple(samples.images.shape[1:]))
+
+    def train() -> dict[str, Tensor]:
         torch.manual_seed(derive(seed, "base-model", "init"))
-        fresh = build_classifier(model, dataset.num_classes, dataset.shape).to(context.device)
-        told = dataset.train.labels if labels is None else labels.to(context.device)
-        view = View("train", replace(dataset.train, labels=told), Access(train="xy"), Ledger())
+        fresh = build(pretrained=pretrained).to(context.device)
+        view = View("train", samples, Access(train="xy"), Ledger())
         train_classifier(fresh, view, recipe, generator(seed, "base-model", "order"))
-        return fresh
+        return fresh.state_dict()
 
-    key = {
-        "kind": "base-classifier",
-        "data": data,
-        "checksum": load(data).checksum,
-        "model": model,
-        "recipe": recipe,
-        "seed": seed,
-        **({} if flaw is None else {"flaw": flaw}),
-    }
-    network.load_state_dict(context.artifact("benchmark.tasks.base_models", key, lambda: train().state_dict()))
+    key = {"kind": "base-classifier", "model": model, "recipe": recipe, "seed": seed, "pretrained": pretrained, **data}
+    network = build().to(context.device)
+    network.load_state_dict(context.artifact("benchmark.tasks.base_models", key, train))
     return network.eval()

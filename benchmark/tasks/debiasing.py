@@ -24,7 +24,7 @@ from benchmark.metrics.groups import GroupCounts, count_groups
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import logits_and_features
 from benchmark.seeding import derive
-from benchmark.tasks import Evaluation, Guarded
+from benchmark.tasks import Evaluation, Guarded, Selected
 from benchmark.tasks.debias import BY_ATTRIBUTE, Debias, rank_by
 from benchmark.tasks.selection import Face, Selector
 
@@ -165,9 +165,9 @@ def selection_of(model: nn.Module) -> Selector:
     return found
 
 
-def selection_score(scenario: Debias, seed: int, amended: nn.Module, context: Context) -> float:
+def selection_score(scenario: Debias, seed: int, amended: nn.Module, context: Context) -> Selected:
     """What every method is tuned by, in [0, 1]: the scenario's rule at the state that it chose."""
-    return (selection_of(amended).chosen[scenario.selection].score.value or 0.0) / 100
+    return Selected((selection_of(amended).chosen[scenario.selection].score.value or 0.0) / 100)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from benchmark.metrics.softmax_attack import asr, balanced_asr
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import logits_and_features, underlying
 from benchmark.seeding import derive, generator
-from benchmark.tasks import Evaluation, Guarded, base_models
+from benchmark.tasks import Evaluation, Guarded, Selected, base_models
 from benchmark.tasks.class_forget import ClassForget
 from benchmark.tasks.forget_sets import ForgetSets, Scenario, forget_sets, of_classes
 
@@ -131,7 +131,7 @@ def outputs(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor, Tensor]
     return rounded(logits.where(logits.isfinite(), torch.nan)), features, samples.labels.cpu()
 
 
-def selection_score(scenario: Scenario, seed: int, amended: nn.Module, context: Context) -> float:
+def selection_score(scenario: Scenario, seed: int, amended: nn.Module, context: Context) -> Selected:
     """What every method is tuned by, in [0, 1]; it needs no retrained model and no test data.
 
     Removed classes: ACC_r (1 - ACC_f) on the selection split. Removed samples: ACC (1 - |a_f - a_unseen|), with ACC
@@ -155,7 +155,7 @@ def selection_score(scenario: Scenario, seed: int, amended: nn.Module, context: 
         kept, gap = accuracy(logits, labels).value, abs(forgotten - unseen)
     assert kept is not None
     assert gap is not None
-    return kept / 100 * (1 - gap / 100)
+    return Selected(kept / 100 * (1 - gap / 100))
 
 
 def evaluate(scenario: Scenario, seed: int, base: nn.Module, amended: nn.Module, context: Context) -> Evaluation:

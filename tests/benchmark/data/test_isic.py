@@ -64,16 +64,18 @@ def put(root: Path, rows: Sequence[dict[str, Any]], **columns: Any) -> dict[str,
     """The rows as three files; ``columns`` replace those of the second file, or with None leave them out."""
     paths = {}
     for part, split in enumerate(isic.FILES):
-        some = rows[part::3]
-        images = [{"bytes": row["image"], "path": None} for row in some]
-        held = {name: [row[name] for row in some] for name in ("label", "patches", "image_id")}
-        table = {"image": pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())])), **held}
-        if part == 1:
-            table = {name: values for name, values in (table | columns).items() if values is not None}
         paths[split] = root / ROOT / f"{split}-00000-of-00001.parquet"
-        paths[split].parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(table), paths[split])
+        write(paths[split], rows[part::3], **(columns if part == 1 else {}))
     return paths
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]], **columns: Any) -> None:
+    """The rows as one file, some of its ``columns`` replaced or with None left out."""
+    images = [{"bytes": row["image"], "path": None} for row in rows]
+    held = {name: [row[name] for row in rows] for name in ("label", "patches", "image_id")}
+    table = {"image": pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())])), **held}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({name: values for name, values in (table | columns).items() if values is not None}), path)
 
 
 @pytest.fixture(autouse=True)

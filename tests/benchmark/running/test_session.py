@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from benchmark.data import packaged
+from benchmark.data import lesions, packaged
 from benchmark.errors import InputError
 from benchmark.running import pool, session
 from benchmark.running.plan import Plan, make_plan
@@ -131,6 +132,15 @@ def test_a_set_that_cannot_be_had_is_one_error(
     with pytest.raises(InputError, match="plain_text has no split 'train'"):
         session.check_data(plan)
     assert fetched == ["cifar-10"]
+
+
+def test_a_set_that_brings_its_artefact_is_fetched_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(lesions, "isic_2017_patches", lambda: fetched.append("patches"))
+    monkeypatch.setattr(packaged, "load", fetched.append)
+    cells = [SimpleNamespace(settings={"data": name}) for name in ("isic-2017-patches", "isic-2017-official")]
+    session.check_data(cast("Plan", SimpleNamespace(todo=cells)))
+    assert fetched == ["isic-2017-official", "patches"]
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:12"])

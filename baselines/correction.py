@@ -1,0 +1,55 @@
+"""What bias correction is compared with: fine-tuning, retraining, last-layer retraining, and a cheat."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from baselines.references import LogitMask
+from baselines.two_stage import last_layer, outputs, refit
+from benchmark.contracts import Access, BiasProblem, method
+from benchmark.correction import Corrector, cross_entropy
+from benchmark.errors import InputError
+from benchmark.training import train_classifier
+
+
+@method("finetune", tasks="bias-correction", paper="", access=Access(train="xy"))
+def finetune(problem: BiasProblem, *, lr: float = 1e-4, epochs: int = 10, batch_size: int = 64) -> nn.Module:
+    """Fine-tuning of the linear layers on the biased training set: RR-ClArC with lambda = 0."""
+    corrector = Corrector(problem)
+    corrector.train(cross_entropy(problem, corrector.head), lr=lr, epochs=epochs, batch_size=batch_size)
+    return problem.model
+
+
+@method("retrain", tasks="bias-correction", kind="reference", paper="", access=Access(clean="xy"))
+def retrain(problem: BiasProblem) -> nn.Module:
+    """Training from scratch on data without the artefact, by the base model's recipe: the reference."""
+    model = problem.fresh_model()
+    train_classifier(model, problem.clean, problem.recipe, problem.generator("retrain"))
+    return model
+
+
+@method("dfr", tasks="bias-correction", paper="arXiv:2204.02937", access=Access(train="xy", concept="xa"))
+def dfr(problem: BiasProblem, *, reg: float = 0.1) -> nn.Module:
+    """DFR (Kirichenko et al., 2023): the last layer fitted anew, all known groups weighing the same.
+
+    Groups are the classes, the biased one in two: with the artefact and without. No other class is known to have
+    samples with the artefact, so that what DFR lives on is missing. On training data, as the paper's DFR-Tr.
+    """
+    if reg <= 0:
+        raise InputError(f"dfr: reg must be above 0, not {reg}")
+    labels = problem.train.everything().y
+    others = (labels != problem.biased_class).nonzero().squeeze(1)
+    features = [outputs(problem.model, view)[1] for view in (problem.train, problem.concept)]
+    artefact = problem.concept.everything().a
+    joined = torch.cat([features[0][others], features[1]])
+    biased = torch.full_like(artefact, problem.biased_class)
+    groups = torch.cat([labels[others], torch.where(artefact == 1, problem.num_classes, biased)])
+    refit(last_layer(problem.model), joined, torch.cat([labels[others], biased]), groups, reg)
+    return problem.model.eval()
+
+
+@method("logit-mask", tasks="bias-correction", kind="cheat", paper="", access=Access())
+def logit_mask(problem: BiasProblem) -> nn.Module:
+    """Hide the biased class's logit and change nothing else: whoever attacks towards it fails, and nobody finds it."""
+    return LogitMask(problem.model, (problem.biased_class,))

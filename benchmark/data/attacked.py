@@ -1,0 +1,143 @@
+"""Data sets with an artefact in the biased class's training samples, and their attacked counterparts.
+
+Which samples carry the artefact depends on a run's seed, the splits do not.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from benchmark.data import DATA
+from benchmark.data.artefact import Artefact
+from benchmark.data.artefacts import insert
+from benchmark.data.biased import checksum_of
+from benchmark.data.packaged import load
+from benchmark.data.views import Samples
+from benchmark.errors import InputError
+from benchmark.seeding import generator
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A held-out split twice: ``clean``, and ``attacked``, with the artefact on every sample and masks of it."""
+
+    clean: Samples
+    attacked: Samples
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A biased training set and held-out samples to tell what a classifier makes of the artefact; on one device.
+
+    ``train``: attributes are 1 where a sample carries the artefact as a shortcut, masks say where. ``clean``: training
+    samples without the shortcut. ``biased``: the class that it stands for; ``legitimate``: classes that the artefact
+    is evidence for (never attacked). ``checksum``: 16 hex digits. ``origin``: what a reader must know of how the
+    samples came about. ``paired``: the attacked samples of the biased class are its clean ones, in the same order.
+    """
+
+    train: Samples
+    clean: Samples
+    selection: Pair
+    test: Pair
+    classes: tuple[str, ...]
+    biased: int
+    legitimate: tuple[int, ...]
+    checksum: str
+    origin: str = ""
+    paired: bool = True
+
+    def to(self, device: torch.device) -> Attacked:
+        """The same data on ``device``."""
+
+        def moved(pair: Pair) -> Pair:
+            return Pair(pair.clean.to(device), pair.attacked.to(device))
+
+        train, clean = self.train.to(device), self.clean.to(device)
+        return replace(self, train=train, clean=clean, selection=moved(self.selection), test=moved(self.test))
+
+
+#: What is drawn for a sample's artefact depends on where it stands in its split; splits are this far apart.
+APART = 10_000_000
+SPLITS = ("train", "selection", "test")
+
+
+@lru_cache(maxsize=3)
+def load_attacked(data: str, artefact: Artefact, biased: int, seed: int, holdout: int = 0) -> Attacked:
+    """The data set ``data`` with ``artefact`` as a shortcut for the class ``biased``; on the CPU.
+
+    ``holdout`` of the training samples are held out for selection, where there is no such split. InputError where the
+    data cannot be had, or no sample of the biased class carries the artefact, or all of them do.
+    """
+    if artefact.kind == "natural":
+        module, _, function = DATA.get(data).artefact.partition(".")
+        own: Callable[[], Attacked] = getattr(importlib.import_module(f"benchmark.data.{module}"), function)
+        return own()
+    plain = load(data)
+    legitimate = tuple((biased + k) % plain.num_classes for k in (1, 2)) if artefact.legitimate else ()
+    parts = dict(zip(SPLITS, _held_out(plain.train, plain.selection, plain.test, holdout), strict=True))
+    own_keys = {split: torch.arange(len(part)) + APART * k for k, (split, part) in enumerate(parts.items())}
+    for split, keys in own_keys.items():
+        parts[split] = _dealt(parts[split], legitimate, artefact, keys)
+    train = _biased(parts["train"], artefact, biased, legitimate, seed, own_keys["train"])
+    selection, test = (_pair(parts[split], artefact, legitimate, own_keys[split]) for split in SPLITS[1:])
+    names = tuple(str(c) for c in range(plain.num_classes))
+    clean = parts["train"]
+    checksum = checksum_of(train, clean, selection.clean, selection.attacked, test.clean, test.attacked)
+    return Attacked(train, clean, selection, test, names, biased, legitimate, checksum)
+
+
+def _held_out(train: Samples, selection: Samples, test: Samples, holdout: int) -> tuple[Samples, Samples, Samples]:
+    if not holdout:
+        return train, selection, test
+    if holdout >= len(train):
+        raise InputError(f"holdout is {holdout}, but the training set has {len(train)} samples")
+    order = torch.randperm(len(train), generator=generator(0, "data", "held-out"))
+    return train.subset(order[holdout:].sort().values), train.subset(order[:holdout].sort().values), test
+
+
+def _dealt(samples: Samples, legitimate: tuple[int, ...], artefact: Artefact, keys: Tensor) -> Samples:
+    """The samples of two legitimate classes dealt at random: what is labelled the first of them gets the artefact."""
+    if not legitimate:
+        return samples
+    labels, images = samples.labels.clone(), samples.images.clone()
+    theirs = torch.isin(labels, torch.tensor(legitimate)).nonzero().squeeze(1)
+    order = theirs[torch.randperm(len(theirs), generator=generator(0, "data", "dealt", legitimate, len(labels)))]
+    first, second = order[: len(order) // 2].sort().values, order[len(order) // 2 :]
+    labels[first], labels[second] = legitimate[0], legitimate[1]
+    images[first] = insert(images[first], artefact, keys[first])[0]
+    return replace(samples, images=images, labels=labels)
+
+
+def _biased(
+    samples: Samples, artefact: Artefact, biased: int, legitimate: tuple[int, ...], seed: int, keys: Tensor
+) -> Samples:
+    """The training set with the shortcut: attributes are 1 and masks say where it was inserted."""
+    rng = generator(seed, "artefact", "train")
+    labels, chosen = samples.labels.clone(), torch.zeros(len(samples), dtype=torch.bool)
+    for c in labels.unique().tolist():
+        rate = artefact.rate if c == biased else 0.0 if c in legitimate else artefact.elsewhere
+        own = (samples.labels == c).nonzero().squeeze(1)
+        chosen[own[torch.randperm(len(own), generator=rng)][: round(rate * len(own))]] = True
+    struck = torch.rand(len(samples), generator=rng) < artefact.backdoor
+    struck &= ~torch.isin(labels, torch.tensor(legitimate, dtype=torch.int64))
+    labels[struck], chosen[struck] = biased, True
+    with_it = int((chosen & (labels == biased)).sum())
+    if not 0 < with_it < int((labels == biased).sum()):
+        raise InputError(f"artefact.rate {artefact.rate}: {with_it} of class {biased}'s training samples carry it")
+    index = chosen.nonzero().squeeze(1)
+    images, masks = samples.images.clone(), torch.zeros(len(samples), *samples.images.shape[2:], dtype=torch.bool)
+    images[index], masks[index] = insert(images[index], artefact, keys[index])
+    return replace(samples, images=images, labels=labels, attributes=chosen.long(), masks=masks)
+
+
+def _pair(samples: Samples, artefact: Artefact, legitimate: tuple[int, ...], keys: Tensor) -> Pair:
+    attackable = ~torch.isin(samples.labels, torch.tensor(legitimate, dtype=torch.int64))
+    index = attackable.nonzero().squeeze(1)
+    images, masks = insert(samples.images[index], artefact, keys[index])
+    return Pair(samples, replace(samples.subset(index), images=images, masks=masks))
