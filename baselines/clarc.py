@@ -12,7 +12,7 @@ from benchmark.models.split import shift_layer, shifted
 
 @method("a-clarc", tasks="bias-correction", paper="arXiv:1912.11425", access=Access(train="xy", concept="xa"))
 def a_clarc(
-    problem: BiasProblem, *, concept: str = "signal", lr: float = 1e-4, epochs: int = 10, batch_size: int = 64
+    problem: BiasProblem, *, concept: str = "signal", lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """A-ClArC (Anders et al., 2022): fine-tuning with the artefact added to the activations of every sample.
 
@@ -44,7 +44,7 @@ def p_clarc(problem: BiasProblem, *, concept: str = "signal") -> nn.Module:
 
 @method("p-clarc-finetuned", tasks="bias-correction", paper="arXiv:1912.11425", access=Access(train="xy", concept="xa"))
 def p_clarc_finetuned(
-    problem: BiasProblem, *, concept: str = "signal", lr: float = 1e-4, epochs: int = 10, batch_size: int = 64
+    problem: BiasProblem, *, concept: str = "signal", lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """P-ClArC as in RR-ClArC's code: the head is fine-tuned first, without the projection."""
     corrector = Corrector(problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from baselines.references import LogitMask
 from baselines.two_stage import last_layer, outputs, refit
@@ -14,7 +14,7 @@ from benchmark.training import train_classifier
 
 
 @method("finetune", tasks="bias-correction", paper="", access=Access(train="xy"))
-def finetune(problem: BiasProblem, *, lr: float = 1e-4, epochs: int = 10, batch_size: int = 64) -> nn.Module:
+def finetune(problem: BiasProblem, *, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64) -> nn.Module:
     """Fine-tuning of the linear layers on the biased training set: RR-ClArC with lambda = 0."""
     corrector = Corrector(problem)
     corrector.train(cross_entropy(problem, corrector.head), lr=lr, epochs=epochs, batch_size=batch_size)
@@ -29,12 +29,22 @@ def retrain(problem: BiasProblem) -> nn.Module:
     return model
 
 
+def l2_regression(features: Tensor, labels: Tensor, weights: Tensor, reg: float) -> tuple[Tensor, Tensor]:
+    """W (C, D) and b (C,), float64, that minimise the weighted mean cross-entropy + reg/2 ||W||^2, C at least 3."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1 / (reg * float(weights.sum())), max_iter=1_000)
+    model.fit(features.numpy(), labels.numpy(), weights.numpy())
+    return torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+
+
 @method("dfr", tasks="bias-correction", paper="arXiv:2204.02937", access=Access(train="xy", concept="xa"))
 def dfr(problem: BiasProblem, *, reg: float = 0.1) -> nn.Module:
     """DFR (Kirichenko et al., 2023): the last layer fitted anew, all known groups weighing the same.
 
     Groups are the classes, the biased one in two: with the artefact and without. No other class is known to have
-    samples with the artefact, so that what DFR lives on is missing. On training data, as the paper's DFR-Tr.
+    samples with the artefact, so that what DFR lives on is missing. On training data, as the paper's DFR-Tr, and with
+    the penalty reg/2 ||W||^2, whose solver is fast where its L1 norm is not.
     """
     if reg <= 0:
         raise InputError(f"dfr: reg must be above 0, not {reg}")
@@ -45,7 +55,7 @@ def dfr(problem: BiasProblem, *, reg: float = 0.1) -> nn.Module:
     joined = torch.cat([features[0][others], features[1]])
     biased = torch.full_like(artefact, problem.biased_class)
     groups = torch.cat([labels[others], torch.where(artefact == 1, problem.num_classes, biased)])
-    refit(last_layer(problem.model), joined, torch.cat([labels[others], biased]), groups, reg)
+    refit(last_layer(problem.model), joined, torch.cat([labels[others], biased]), groups, reg, l2_regression)
     return problem.model.eval()
 
 

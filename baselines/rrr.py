@@ -26,7 +26,7 @@ def masked_share(gradient: Tensor, masks: Tensor) -> Tensor:
 
 @method("rrr", tasks="bias-correction", paper="arXiv:1703.03717", access=Access(train="xym"))
 def rrr(
-    problem: BiasProblem, *, lam: float = 1.0, lr: float = 1e-4, epochs: int = 10, batch_size: int = 64
+    problem: BiasProblem, *, lam: float = 1.0, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RRR (Ross et al., 2017): cross-entropy + lam times what the input gradient has in common with the mask.
 

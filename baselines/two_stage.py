@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -122,8 +122,19 @@ def l1_regression(features: Tensor, labels: Tensor, weights: Tensor, reg: float)
     return (W, b) if len(W) > 1 else (torch.cat([-W, W]) / 2, torch.cat([-b, b]) / 2)
 
 
+#: Features (N, D), labels (N,), weights (N,) and the penalty's strength -> W (C, D) and b (C,).
+Regression = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+
+
 @torch.no_grad()
-def refit(layer: nn.Linear, features: Tensor, labels: Tensor, groups: Tensor, reg: float) -> None:
+def refit(
+    layer: nn.Linear,
+    features: Tensor,
+    labels: Tensor,
+    groups: Tensor,
+    reg: float,
+    regression: Regression = l1_regression,
+) -> None:
     """Fit ``layer`` to features (N, D), labels and groups (N,), all groups weighing the same; in place.
 
     It is fitted to standardised features, which its weights then undo. The rows of classes without a sample are left
@@ -135,7 +146,7 @@ def refit(layer: nn.Linear, features: Tensor, labels: Tensor, groups: Tensor, re
     x = features.double().cpu()
     mean, deviation = x.mean(0), x.std(0, correction=0)
     deviation[deviation == 0] = 1.0
-    W, b = l1_regression((x - mean) / deviation, labels.cpu(), equal_groups(groups.cpu()), reg)
+    W, b = regression((x - mean) / deviation, labels.cpu(), equal_groups(groups.cpu()), reg)
     W = W / deviation
     layer.weight[classes] = W.to(layer.weight)
     layer.bias[classes] = (b - W @ mean).to(layer.bias)

@@ -135,8 +135,8 @@ class Access:
 
     @property
     def label_free(self) -> bool:
-        """Whether no label of any view is read."""
-        return not any("y" in fields for fields in self.views.values())
+        """Whether no label and no attribute of any view is read."""
+        return not any(set("ya") & set(fields) for fields in self.views.values())
 
     def __str__(self) -> str:
         parts = []

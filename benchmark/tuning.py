@@ -37,6 +37,14 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: bool = False
     choices: list[Any] | None = None
 
+    def nearest(self, value: Any) -> Any:
+        """``value`` where it may be taken, else the first choice or the end of the range that is next to it."""
+        if self.choices is not None:
+            return value if value in self.choices else self.choices[0]
+        assert self.low is not None
+        assert self.high is not None
+        return min(max(value, self.low), self.high)
+
 
 class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     """One configuration: its score on each tuning seed (0 where it failed) and the seconds of its method calls.
@@ -53,7 +61,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Study(msgspec.Struct, frozen=True):
-    """Everything that was tried for one method in one scenario; the first trial is the defaults."""
+    """Everything that was tried for one method in one scenario; first the defaults or what is next to them."""
 
     suite: str
     task: str
@@ -196,7 +204,7 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
     if all(space.choices is not None for space in ranges.values()):  # few points, which the other proposes again
         sampler = optuna.samplers.RandomSampler(seed=seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({name: info.defaults()[name] for name in ranges})
+    study.enqueue_trial({name: space.nearest(info.defaults()[name]) for name, space in ranges.items()})
     for _ in range(suite.tuning.configurations * 20):
         if len(tried) < suite.tuning.configurations:
             study.optimize(objective, n_trials=1)

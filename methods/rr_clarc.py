@@ -115,7 +115,7 @@ def rr_clarc(
     norm: str = "l2",
     mean_positions: bool = True,
     intercept: bool = True,
-    lr: float = 1e-4,
+    lr: float = 1e-3,
     epochs: int = 10,
     batch_size: int = 64,
 ) -> nn.Module:
@@ -136,7 +136,7 @@ def rr_clarc(
 
 @method("rr-clarc+svm", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
 def rr_clarc_svm(
-    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-4, epochs: int = 10, batch_size: int = 64
+    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with the concept vector of a linear support vector machine."""
     return corrected(problem, lam=lam, concept="svm", lr=lr, epochs=epochs, batch_size=batch_size)
@@ -144,7 +144,7 @@ def rr_clarc_svm(
 
 @method("rr-clarc+ridge", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
 def rr_clarc_ridge(
-    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-4, epochs: int = 10, batch_size: int = 64
+    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with the concept vector of ridge regression."""
     return corrected(problem, lam=lam, concept="ridge", lr=lr, epochs=epochs, batch_size=batch_size)
@@ -152,7 +152,7 @@ def rr_clarc_ridge(
 
 @method("rr-clarc+lasso", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
 def rr_clarc_lasso(
-    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-4, epochs: int = 10, batch_size: int = 64
+    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with the concept vector of lasso regression."""
     return corrected(problem, lam=lam, concept="lasso", lr=lr, epochs=epochs, batch_size=batch_size)
@@ -160,7 +160,7 @@ def rr_clarc_lasso(
 
 @method("rr-clarc+logistic", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
 def rr_clarc_logistic(
-    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-4, epochs: int = 10, batch_size: int = 64
+    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with the concept vector of logistic regression."""
     return corrected(problem, lam=lam, concept="logistic", lr=lr, epochs=epochs, batch_size=batch_size)
@@ -173,7 +173,7 @@ def rr_clarc_logistic(
     access=Access(train="xy", concept="xa"),
 )
 def rr_clarc_class_specific(
-    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-4, epochs: int = 10, batch_size: int = 64
+    problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with m = the biased class alone (section 4.4): other classes may go on using the artefact."""
     return corrected(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import NamedTuple
 
 from torch import Tensor, fx, nn
@@ -47,6 +48,16 @@ def named_layer(model: nn.Module, name: str) -> nn.Module:
     if name not in found or not name:
         raise unknown("layer", name, (n for n in found if n))
     return found[name]
+
+
+def rectify_again(model: nn.Module, name: str) -> str:
+    """Put another ReLU behind the layer called ``name``, whose output comes out of one; its name from then on.
+
+    No value changes. What is done to the activations is clipped at 0 as it would be before the first ReLU, and where
+    one is 0 no gradient passes, as in RR-ClArC's code.
+    """
+    model.set_submodule(name, nn.Sequential(OrderedDict(layer=named_layer(model, name), again=nn.ReLU())))
+    return f"{name}.layer"
 
 
 def shift_layer(model: nn.Module, name: str, h: Tensor, target: float) -> None:

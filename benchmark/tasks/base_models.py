@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -55,22 +56,23 @@ def trained(
     seed: int,
     context: Context,
     data: dict[str, Any],
-    pretrained: bool = False,
+    build: Callable[[], nn.Module] | None = None,
 ) -> nn.Module:
     """A classifier trained on ``samples``, in evaluation mode: from the artifact cache, or trained and kept there.
 
-    ``data`` says what the samples depend on; ``pretrained``: the network starts from published weights of ImageNet.
+    ``data`` says what the samples depend on, and how ``build()`` makes the network where ``model`` does not say it all.
     """
-    build = partial(build_classifier, model, num_classes, tuple(samples.images.shape[1:]))
+    if build is None:
+        build = partial(build_classifier, model, num_classes, tuple(samples.images.shape[1:]))
+    network = build().to(context.device)
 
     def train() -> dict[str, Tensor]:
         torch.manual_seed(derive(seed, "base-model", "init"))
-        fresh = build(pretrained=pretrained).to(context.device)
+        fresh = build().to(context.device)
         view = View("train", samples, Access(train="xy"), Ledger())
         train_classifier(fresh, view, recipe, generator(seed, "base-model", "order"))
         return fresh.state_dict()
 
-    key = {"kind": "base-classifier", "model": model, "recipe": recipe, "seed": seed, "pretrained": pretrained, **data}
-    network = build().to(context.device)
+    key = {"kind": "base-classifier", "model": model, "recipe": recipe, "seed": seed, **data}
     network.load_state_dict(context.artifact("benchmark.tasks.base_models", key, train))
     return network.eval()

@@ -21,10 +21,11 @@ ABLE = 50.0
 class BiasCorrection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scenario: data and the artefact in it, network, and how the base model is trained.
 
-    ``layer`` names the module whose output are the activations that methods work on: the last convolution's. Seed i
-    biases class i (modulo the number of classes) unless ``biased_class`` says which. ``holdout`` training samples are
-    held out for selection where the data set has no such split. ``floor``: points of clean accuracy on the selection
-    split that hyper-parameters may cost. ``pretrained``: the base model starts from published weights of ImageNet.
+    ``layer`` names the module whose output are the activations that methods work on: the last convolution's;
+    ``rectified`` where that output has been through a ReLU (``benchmark.models.split.rectify_again``). Seed i biases
+    class i (modulo the number of classes) unless ``biased_class`` says which. ``holdout`` training samples are held
+    out for selection where the data set has no such split. ``floor``: points of clean accuracy on the selection split
+    that hyper-parameters may cost. ``pretrained``: the base model starts from published weights of ImageNet.
     ``examples``: pictures of some test samples and of what the networks see in them are kept.
     """
 
@@ -33,6 +34,7 @@ class BiasCorrection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layer: str
     artefact: Artefact
     training: Recipe
+    rectified: bool = False
     task: Literal["bias-correction"] = "bias-correction"
     biased_class: int | None = None
     holdout: int = 0

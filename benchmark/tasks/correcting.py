@@ -21,7 +21,7 @@ from benchmark.metrics import alignment, concept_sensitivity, relevance
 from benchmark.metrics.accuracy import accuracy, rounded
 from benchmark.metrics.f1 import macro_f1
 from benchmark.models.classifiers import build_classifier
-from benchmark.models.split import Split, split_at
+from benchmark.models.split import Split, rectify_again, split_at
 from benchmark.models.surgery import logits_and_features, underlying
 from benchmark.seeding import derive
 from benchmark.tasks import Evaluation, Guarded, Selected, base_models
@@ -61,10 +61,28 @@ def data_checksum(scenario: BiasCorrection) -> str:
 def base_model(scenario: BiasCorrection, seed: int, context: Context) -> nn.Module:
     """The classifier that learnt from the artefact, in evaluation mode."""
     data = data_of(scenario, seed, context.device)
-    key = {"data": scenario.data, "checksum": data.checksum, "artefact": scenario.artefact}
-    return base_models.trained(
-        data.train, len(data.classes), scenario.model, scenario.training, seed, context, key, scenario.pretrained
-    )
+    key = {
+        "data": scenario.data,
+        "checksum": data.checksum,
+        "artefact": scenario.artefact,
+        "rectified": scenario.rectified and scenario.layer,
+        "pretrained": scenario.pretrained,
+    }
+    build = partial(_network, scenario, len(data.classes), _shape(data))
+    recipe = scenario.training
+    return base_models.trained(data.train, len(data.classes), scenario.model, recipe, seed, context, key, build)
+
+
+def _network(scenario: BiasCorrection, num_classes: int, shape: tuple[int, ...]) -> nn.Module:
+    model = build_classifier(scenario.model, num_classes, shape, pretrained=scenario.pretrained)
+    if scenario.rectified:
+        rectify_again(model, scenario.layer)
+    return model
+
+
+def layer_of(scenario: BiasCorrection) -> str:
+    """What the scenario's layer is called in its networks."""
+    return f"{scenario.layer}.layer" if scenario.rectified else scenario.layer
 
 
 def build(
@@ -85,14 +103,12 @@ def build(
         num_classes=len(data.classes),
         device=context.device,
         seed=derive(seed, "problem", request),
-        build_model=partial(
-            build_classifier, scenario.model, len(data.classes), _shape(data), pretrained=scenario.pretrained
-        ),
+        build_model=partial(_network, scenario, len(data.classes), _shape(data)),
         train=views["train"],
         concept=views["concept"],
         clean=views["clean"],
         biased_class=data.biased,
-        layer=scenario.layer,
+        layer=layer_of(scenario),
         recipe=scenario.training,
     )
     return Guarded(problem, tuple(views.values()))
@@ -192,13 +208,13 @@ def scores(
 
 def _bare(amended: nn.Module, base: nn.Module, scenario: BiasCorrection) -> nn.Module:
     """The network that has the layer, without wrappers that hide its logits."""
-    return amended if scenario.layer in dict(amended.named_modules()) else underlying(amended, base)
+    return amended if layer_of(scenario) in dict(amended.named_modules()) else underlying(amended, base)
 
 
 def _parts(model: nn.Module, scenario: BiasCorrection) -> Split | None:
     """The network in two parts; None where it is one that cannot be taken apart."""
     try:
-        return split_at(model.eval(), scenario.layer)
+        return split_at(model.eval(), layer_of(scenario))
     except InputError:
         return None
 
@@ -249,12 +265,18 @@ def _alignment(concept: object, scenario: BiasCorrection, data: Attacked, base: 
 
 
 def _relevance(model: nn.Module, scenario: BiasCorrection, data: Attacked) -> Measured:
-    """Relevance of the true label in the mask, over attacked test samples; blank without masks or without zennit."""
+    """Relevance of the true label in the mask, over attacked test samples.
+
+    Blank without masks, without zennit, and where its rules cannot be applied to the network.
+    """
     if not scenario.artefact.localised or data.test.attacked.masks is None or not relevance.available():
         return Measured(None, 0)
     samples = data.test.attacked.subset(_spread(len(data.test.attacked), EXPLAINED, data.train.images.device))
     assert samples.masks is not None
-    found = relevance.relevances(model, samples.inputs(), samples.labels)
+    try:
+        found = relevance.relevances(model, samples.inputs(), samples.labels)
+    except ValueError:
+        return Measured(None, 0)
     return relevance.relevance_in_mask(found, relevance.smoothed(samples.masks.cpu()))
 
 
