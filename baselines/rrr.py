@@ -47,5 +47,7 @@ def rrr(
         return F.cross_entropy(logits, y, weights) + lam * masked_share(gradient, batch.masks)
 
     batches = training.epochs(problem.train, batch_size, epochs, problem.generator("batches"))
-    training.optimise(batches, loss, optimiser_of(problem, parameters, lr), before_step=clipping(parameters))
+    training.optimise(
+        batches, loss, optimiser_of(problem, parameters, lr), before_step=clipping(parameters), only=parameters
+    )
     return model.requires_grad_(True).eval()

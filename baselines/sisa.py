@@ -26,6 +26,9 @@ class Shard:
     def __len__(self) -> int:
         return len(self.index)
 
+    def everything(self) -> Batch:
+        return self.view.batch(self.index)
+
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """One shuffled epoch, as of a whole view: a last batch shorter than half of ``size`` is left out."""
         order = torch.randperm(len(self), generator=generator).to(self.index.device)

@@ -37,7 +37,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a classifier is trained from scratch: SGD with Nesterov momentum, or Adam; lr is the schedule's peak.
 
     The schedule ``one-cycle`` (Smith, 2018) moves the momentum, too: from 0.95 to 0.85 while the rate rises and back;
-    ``momentum`` is that of SGD with the schedule ``constant``.
+    ``momentum`` is that of SGD with the schedule ``constant``. ``weighted``: the loss weighs classes by max(n) / n_k.
     """
 
     epochs: int
@@ -47,6 +47,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight_decay: float = 5e-4
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     optimiser: Literal["sgd", "adam"] = "sgd"
+    weighted: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr"):

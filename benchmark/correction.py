@@ -30,8 +30,7 @@ HeadLoss = Callable[[Tensor, Tensor], Tensor]
 
 def class_weights(problem: BiasProblem) -> Tensor:
     """w_k = max(n) / n_k, (k,), for the class sizes n of the training set; 0 for a class without samples."""
-    n = problem.train.everything().y.bincount(minlength=problem.num_classes).float()
-    return torch.where(n > 0, n.max() / n, 0.0)
+    return training.class_weights(problem.train.everything().y, problem.num_classes)
 
 
 def trainable(model: nn.Module, head: nn.Module) -> list[nn.Parameter]:
@@ -95,7 +94,11 @@ class Corrector:
         optimiser = optimiser_of(problem, self._parameters, lr)
         batches = training.epochs(problem.train, batch_size, epochs, problem.generator("batches"))
         training.optimise(
-            batches, lambda batch: loss(get(batch), batch.y), optimiser, before_step=clipping(self._parameters)
+            batches,
+            lambda batch: loss(get(batch), batch.y),
+            optimiser,
+            before_step=clipping(self._parameters),
+            only=self._parameters,
         )
         problem.model.requires_grad_(True).eval()
 
@@ -105,7 +108,7 @@ class Corrector:
         with torch.no_grad():
             one = self.body(next(view.everything().split(1)).x)
         if len(view) * one.numel() * one.element_size() <= MOST_KEPT:
-            kept = self.activations(view)
+            kept = self.activations(view).contiguous()  # pooling goes back through this format at half the cost
             return lambda batch: kept[batch.index]
 
         @torch.no_grad()

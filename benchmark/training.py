@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import torch
@@ -23,6 +23,8 @@ class Sampled(Protocol):
     """What is drawn from in batches: a view, or a part of one."""
 
     def __len__(self) -> int: ...
+
+    def everything(self) -> Batch: ...
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Batch]: ...
 
@@ -59,8 +61,11 @@ def optimise(
     *,
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     before_step: Callable[[], None] | None = None,
+    only: Sequence[Tensor] | None = None,
 ) -> float:
     """One optimiser step for each item of ``steps``; returns the mean loss.
+
+    ``only``: the leaves whose gradient is wanted, where the loss depends on others that need none.
 
     ``before_step`` runs between the backward pass and the step (clipping, gradient masks). The caller chooses the
     model's mode. Raises DivergenceError if the loss leaves the finite numbers.
@@ -70,7 +75,7 @@ def optimise(
     for item in steps:
         optimiser.zero_grad(set_to_none=True)
         value = loss(item)
-        value.backward()
+        value.backward(inputs=only)
         if before_step is not None:
             before_step()
         optimiser.step()
@@ -105,6 +110,22 @@ def cross_entropy(model: nn.Module) -> Step[Batch]:
     return lambda batch: F.cross_entropy(model(batch.x), batch.y)
 
 
+def class_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """w_k = max(n) / n_k, (num_classes,), for the class sizes n of labels (N,); 0 for a class without samples."""
+    n = labels.bincount(minlength=num_classes).float()
+    return torch.where(n > 0, n.max() / n, 0.0)
+
+
+def weighted_cross_entropy(model: nn.Module, labels: Tensor) -> Step[Batch]:
+    """The same with classes weighted by their sizes among ``labels`` (N,)."""
+
+    def loss(batch: Batch) -> Tensor:
+        logits = model(batch.x)
+        return F.cross_entropy(logits, batch.y, class_weights(labels, logits.shape[1]))
+
+    return loss
+
+
 def train_classifier(model: nn.Module, view: Sampled, recipe: Recipe, generator: torch.Generator) -> None:
     """Train ``model`` on ``view`` in place by ``recipe``; leaves it in evaluation mode."""
     optimiser = optimiser_of(model, recipe)
@@ -116,5 +137,6 @@ def train_classifier(model: nn.Module, view: Sampled, recipe: Recipe, generator:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=total_steps, pct_start=0.2)
     model.train()
     batches = epochs(view, recipe.batch_size, recipe.epochs, generator)
-    optimise(batches, cross_entropy(model), optimiser, schedule=schedule)
+    loss = weighted_cross_entropy(model, view.everything().y) if recipe.weighted else cross_entropy(model)
+    optimise(batches, loss, optimiser, schedule=schedule)
     model.eval()

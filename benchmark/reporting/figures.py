@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Okabe and Ito's colours, which a colour-blind reader can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
@@ -36,9 +40,7 @@ def loss_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path)
         for each in (axis, other):
             each.tick_params(labelsize=8)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def decision_regions(regions: Mapping[str, np.ndarray], forgotten: int, path: Path) -> None:
@@ -67,9 +69,7 @@ def decision_regions(regions: Mapping[str, np.ndarray], forgotten: int, path: Pa
     patches = [Patch(facecolor=colour, alpha=0.75, label=name) for colour, name in zip(COLOURS, names, strict=True)]
     figure.legend(handles=patches, loc="lower center", ncols=4, fontsize=8, frameon=False)
     figure.subplots_adjust(left=0.04, right=0.99, top=0.9, bottom=0.2, wspace=0.08)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def group_maps(
@@ -103,12 +103,19 @@ def group_maps(
         axis.set_yticks(range(len(classes)), classes, parse_math=False)
         axis.tick_params(labelsize=8)
     figure.colorbar(image, ax=axes, label="accuracy (%)", shrink=0.8)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure, the same bytes each time, and close it."""
+    import matplotlib.pyplot as plt
+
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150, metadata={"Software": None})
     plt.close(figure)
 
 
-def plain(name: str) -> str:
+def plain(name: str, most: int = 20) -> str:
     """A name from outside as a label: short, and without what cannot be printed."""
     text = "".join(c if c.isprintable() else "?" for c in name)
-    return text if len(text) <= 20 else f"{text[:19]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
 from benchmark.reporting.board import Row
+from benchmark.reporting.concepts import concept_table
 from benchmark.reporting.ensembles import ensemble_tables
 from benchmark.reporting.groups import group_tables
 from benchmark.reporting.published import BESIDE, beside_the_paper
@@ -79,7 +80,7 @@ def _suite(name: str, suite: Suite | None, rows: list[Row], compared: list[Ensem
         for scenario, inner in groupby(block, key=lambda row: row.scenario):
             rows_of_it = list(inner)
             lines += _scenario(name, task, scenario, rows_of_it)
-            lines += [*selection_table(rows_of_it), *group_tables(rows_of_it)]
+            lines += [*selection_table(rows_of_it), *group_tables(rows_of_it), *concept_table(rows_of_it)]
             lines += beside_the_paper(name, scenario, rows_of_it)
             lines += ensemble_tables([r for r in compared if (r.task, r.scenario) == (task, scenario)], suite)
         notes = NOTES / f"{name}.{task}.md"
