@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.references import LogitMask
-from baselines.two_stage import last_layer, outputs, refit
+from baselines.two_stage import last_layer, outputs, refit, rows_of
 from benchmark.contracts import Access, BiasProblem, method
 from benchmark.correction import Corrector, cross_entropy
 from benchmark.errors import InputError
@@ -30,17 +30,24 @@ def retrain(problem: BiasProblem) -> nn.Module:
 
 
 def l2_regression(features: Tensor, labels: Tensor, weights: Tensor, reg: float) -> tuple[Tensor, Tensor]:
-    """W (C, D) and b (C,), float64, that minimise the weighted mean cross-entropy + reg/2 ||W||^2, C at least 3."""
+    """W (C, D) and b (C,), float64, that minimise the weighted mean cross-entropy + reg/2 ||W||^2."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1 / (reg * float(weights.sum())), max_iter=1_000)
-    model.fit(features.numpy(), labels.numpy(), weights.numpy())
-    return torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+    return rows_of(model.fit(features.numpy(), labels.numpy(), weights.numpy()))
+
+
+def balanced(labels: Tensor, groups: Tensor) -> Tensor:
+    """(N,) float64 weights: every class has the same total, shared equally by its groups; the largest weight is 1."""
+    n = groups.bincount().double()
+    shared = torch.stack([(n[groups[labels == y].unique()] > 0).sum() for y in range(int(labels.max()) + 1)])
+    weights = 1 / (n[groups] * shared[labels])
+    return weights / weights.max()
 
 
 @method("dfr", tasks="bias-correction", paper="arXiv:2204.02937", access=Access(train="xy", concept="xa"))
 def dfr(problem: BiasProblem, *, reg: float = 0.1) -> nn.Module:
-    """DFR (Kirichenko et al., 2023): the last layer fitted anew, all known groups weighing the same.
+    """DFR (Kirichenko et al., 2023): the last layer fitted anew, classes and the groups in each weighing the same.
 
     Groups are the classes, the biased one in two: with the artefact and without. No other class is known to have
     samples with the artefact, so that what DFR lives on is missing. On training data, as the paper's DFR-Tr, and with
@@ -52,10 +59,10 @@ def dfr(problem: BiasProblem, *, reg: float = 0.1) -> nn.Module:
     others = (labels != problem.biased_class).nonzero().squeeze(1)
     features = [outputs(problem.model, view)[1] for view in (problem.train, problem.concept)]
     artefact = problem.concept.everything().a
-    joined = torch.cat([features[0][others], features[1]])
     biased = torch.full_like(artefact, problem.biased_class)
     groups = torch.cat([labels[others], torch.where(artefact == 1, problem.num_classes, biased)])
-    refit(last_layer(problem.model), joined, torch.cat([labels[others], biased]), groups, reg, l2_regression)
+    joined, told = torch.cat([features[0][others], features[1]]), torch.cat([labels[others], biased])
+    refit(last_layer(problem.model), joined, told, balanced(told, groups), reg, l2_regression)
     return problem.model.eval()
 
 

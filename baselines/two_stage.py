@@ -117,8 +117,15 @@ def l1_regression(features: Tensor, labels: Tensor, weights: Tensor, reg: float)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 1,000 passes are good enough
         model.fit(features.numpy(), labels.numpy(), weights.numpy())
+    return rows_of(model)
+
+
+def rows_of(model: Any) -> tuple[Tensor, Tensor]:
+    """W (C, D) and b (C,) of a fitted logistic regression of scikit-learn.
+
+    Of two classes it gives the difference: halves of it have the same softmax.
+    """
     W, b = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
-    # Of two classes scikit-learn gives the difference: halves of it have the same norm and the same softmax.
     return (W, b) if len(W) > 1 else (torch.cat([-W, W]) / 2, torch.cat([-b, b]) / 2)
 
 
@@ -131,11 +138,11 @@ def refit(
     layer: nn.Linear,
     features: Tensor,
     labels: Tensor,
-    groups: Tensor,
+    weights: Tensor,
     reg: float,
     regression: Regression = l1_regression,
 ) -> None:
-    """Fit ``layer`` to features (N, D), labels and groups (N,), all groups weighing the same; in place.
+    """Fit ``layer`` to features (N, D), labels and float64 weights (N,); in place.
 
     It is fitted to standardised features, which its weights then undo. The rows of classes without a sample are left
     as they are, and so are all where there is one class only.
@@ -146,7 +153,7 @@ def refit(
     x = features.double().cpu()
     mean, deviation = x.mean(0), x.std(0, correction=0)
     deviation[deviation == 0] = 1.0
-    W, b = regression((x - mean) / deviation, labels.cpu(), equal_groups(groups.cpu()), reg)
+    W, b = regression((x - mean) / deviation, labels.cpu(), weights.cpu(), reg)
     W = W / deviation
     layer.weight[classes] = W.to(layer.weight)
     layer.bias[classes] = (b - W @ mean).to(layer.bias)
@@ -171,7 +178,7 @@ def dfr(problem: DebiasProblem, *, reg: float = 0.1, lr_scale: float = 1.0, deca
     model = erm_trained(problem, lr_scale, decay_scale)
     held_out = problem.validation.everything()
     groups = held_out.y * problem.num_attributes + held_out.a
-    refit(last_layer(model), outputs(model, problem.validation)[1], held_out.y, groups, reg)
+    refit(last_layer(model), outputs(model, problem.validation)[1], held_out.y, equal_groups(groups), reg)
     problem.watch.look(model)
     return model
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from benchmark.errors import InputError, unknown
 KINDS = ("signal", "svm", "ridge", "lasso", "logistic")
 #: What the regressions' strength is chosen from, by cross-validation: C of svm and logistic, alpha of ridge and lasso.
 STRENGTHS = tuple(10.0**k for k in range(-5, 5))
-#: Most samples that the cross-validation of a regression is run on in one piece.
+#: Folds of the cross-validation; fewer where one of the labels has fewer samples.
 FOLDS = 5
 
 
@@ -48,10 +50,15 @@ def concept_vector(kind: str, a: Tensor, t: Tensor, *, intercept: bool = True) -
     if kind not in KINDS:
         raise unknown("kind of concept vector", kind, KINDS)
     a, t = a.detach().cpu().double(), t.cpu()
-    if not 0 < int(t.sum()) < len(t):
-        raise InputError(f"a concept needs samples with the artefact and without: {int(t.sum())} of {len(t)} have it")
+    fewest = 1 if kind == "signal" else 2  # cross-validation needs both labels in every fold
+    if not fewest <= int(t.sum()) <= len(t) - fewest:
+        raise InputError(
+            f"a {kind} concept vector needs {fewest} samples with the artefact and as many without: "
+            f"{int(t.sum())} of {len(t)} have it"
+        )
+    fit = partial(signal, a, t) if kind == "signal" else _regression(kind, a, t, intercept)
     started = time.perf_counter()
-    h = signal(a, t) if kind == "signal" else _regression(kind, a, t, intercept)
+    h = fit()
     seconds = time.perf_counter() - started
     norm = h.norm()
     if not norm.isfinite() or norm == 0:
@@ -70,8 +77,8 @@ def signal(a: Tensor, t: Tensor) -> Tensor:
     return (a - a.mean(0)).T @ centred / centred.square().sum()
 
 
-def _regression(kind: str, a: Tensor, t: Tensor, intercept: bool) -> Tensor:
-    """Weights (C,) of scikit-learn's estimator of ``kind`` (eqs. A.2 to A.5), both labels weighing the same.
+def _regression(kind: str, a: Tensor, t: Tensor, intercept: bool) -> Callable[[], Tensor]:
+    """What fits the weights (C,) of scikit-learn's estimator of ``kind`` (eqs. A.2 to A.5), labels weighing the same.
 
     Targets are -1 and 1, which changes neither direction nor sign. The strength of regularisation is chosen from
     STRENGTHS by cross-validation in five folds, by accuracy or R^2, as in the paper's code. Ridge's penalty is the
@@ -85,10 +92,14 @@ def _regression(kind: str, a: Tensor, t: Tensor, intercept: bool) -> Tensor:
     shares = {label: (t == label).sum().item() for label in (0, 1)}
     weights = torch.tensor([min(shares.values()) / shares[int(label)] for label in t]).numpy()
     search = GridSearchCV(estimator, {name: list(STRENGTHS)}, cv=min(FOLDS, min(shares.values())))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # at the weakest regularisation, which is seldom chosen
-        search.fit(a.numpy(), targets, sample_weight=weights)
-    return torch.from_numpy(search.best_estimator_.coef_.reshape(-1).copy())
+
+    def fit() -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # at the weakest regularisation, seldom chosen
+            search.fit(a.numpy(), targets, sample_weight=weights)
+        return torch.from_numpy(search.best_estimator_.coef_.reshape(-1).copy())
+
+    return fit
 
 
 def _estimator(kind: str, intercept: bool) -> tuple[Any, str]:

@@ -69,8 +69,9 @@ class Corrector:
 
     def __init__(self, problem: BiasProblem) -> None:
         self.problem = problem
-        problem.model.train()
-        self.body, self.head = split_at(problem.model, problem.layer)
+        # Tracing takes the mode that the model is in for good, for what asks for it in its own code.
+        self.body = split_at(problem.model.eval(), problem.layer).body
+        self.head = split_at(problem.model.train(), problem.layer).head
         self.body.eval()
         self._parameters = trainable(problem.model, self.head)
 

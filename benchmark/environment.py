@@ -15,7 +15,19 @@ from pathlib import Path
 from benchmark.errors import InputError
 
 #: Packages whose version can change a result.
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "mlxtend", "xgboost-cpu", "xgboost")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "mlxtend",
+    "xgboost-cpu",
+    "xgboost",
+    "pillow",
+    "zennit",
+)
 
 
 def cache_root() -> Path:

@@ -119,9 +119,14 @@ def class_weights(labels: Tensor, num_classes: int) -> Tensor:
 def weighted_cross_entropy(model: nn.Module, labels: Tensor) -> Step[Batch]:
     """The same with classes weighted by their sizes among ``labels`` (N,)."""
 
+    kept: dict[int, Tensor] = {}
+
     def loss(batch: Batch) -> Tensor:
         logits = model(batch.x)
-        return F.cross_entropy(logits, batch.y, class_weights(labels, logits.shape[1]))
+        k = logits.shape[1]
+        if k not in kept:
+            kept[k] = class_weights(labels, k)
+        return F.cross_entropy(logits, batch.y, kept[k])
 
     return loss
 

@@ -25,7 +25,10 @@ from benchmark.seeding import generator
 
 @dataclass(frozen=True)
 class Pair:
-    """A held-out split twice: ``clean``, and ``attacked``, with the artefact on every sample and masks of it."""
+    """A held-out split twice: ``clean``, and ``attacked``, with the artefact on every sample and masks of it.
+
+    Classes that the artefact is legitimate evidence for are in ``clean`` only.
+    """
 
     clean: Samples
     attacked: Samples
@@ -35,12 +38,14 @@ class Pair:
 class Attacked:
     """A biased training set and held-out samples to tell what a classifier makes of the artefact; on one device.
 
-    ``train``: attributes are 1 where a sample carries the artefact as a shortcut, masks say where. ``clean``: training
-    samples without the shortcut. ``biased``: the class that it stands for; ``legitimate``: classes that the artefact
-    is evidence for (never attacked). ``checksum``: 16 hex digits. ``origin``: what a reader must know of how the
-    samples came about. ``paired``: the attacked samples of the biased class are its clean ones, in the same order.
+    ``learnt``: what the base model is trained on. ``train``: what methods get, which is the same but for samples whose
+    label is wrong there; attributes are 1 where a sample carries the artefact as a shortcut, masks say where.
+    ``clean``: training samples without the shortcut. ``biased``: the class that it stands for; ``legitimate``: classes
+    that the artefact is evidence for (never attacked). ``checksum``: 16 hex digits. ``origin``: what a reader must know
+    of how the samples came about. ``paired``: attacked samples are the clean ones, in the same order.
     """
 
+    learnt: Samples
     train: Samples
     clean: Samples
     selection: Pair
@@ -58,8 +63,9 @@ class Attacked:
         def moved(pair: Pair) -> Pair:
             return Pair(pair.clean.to(device), pair.attacked.to(device))
 
-        train, clean = self.train.to(device), self.clean.to(device)
-        return replace(self, train=train, clean=clean, selection=moved(self.selection), test=moved(self.test))
+        learnt, train, clean = (part.to(device) for part in (self.learnt, self.train, self.clean))
+        selection, test = moved(self.selection), moved(self.test)
+        return replace(self, learnt=learnt, train=train, clean=clean, selection=selection, test=test)
 
 
 #: What is drawn for a sample's artefact depends on where it stands in its split; splits are this far apart.
@@ -87,9 +93,10 @@ def load_attacked(data: str, artefact: Artefact, biased: int, seed: int, holdout
     train = _biased(parts["train"], artefact, biased, legitimate, seed, own_keys["train"])
     selection, test = (_pair(parts[split], artefact, legitimate, own_keys[split]) for split in SPLITS[1:])
     names = tuple(str(c) for c in range(plain.num_classes))
+    learnt = _struck(train, parts["train"], artefact, biased, legitimate, seed, own_keys["train"])
     clean = parts["train"]
-    checksum = checksum_of(train, clean, selection.clean, selection.attacked, test.clean, test.attacked)
-    return Attacked(train, clean, selection, test, names, biased, legitimate, checksum)
+    checksum = checksum_of(learnt, train, clean, selection.clean, selection.attacked, test.clean, test.attacked)
+    return Attacked(learnt, train, clean, selection, test, names, biased, legitimate, checksum)
 
 
 def _held_out(train: Samples, selection: Samples, test: Samples, holdout: int) -> tuple[Samples, Samples, Samples]:
@@ -119,21 +126,44 @@ def _biased(
 ) -> Samples:
     """The training set with the shortcut: attributes are 1 and masks say where it was inserted."""
     rng = generator(seed, "artefact", "train")
-    labels, chosen = samples.labels.clone(), torch.zeros(len(samples), dtype=torch.bool)
-    for c in labels.unique().tolist():
+    chosen = torch.zeros(len(samples), dtype=torch.bool)
+    for c in samples.labels.unique().tolist():
         rate = artefact.rate if c == biased else 0.0 if c in legitimate else artefact.elsewhere
         own = (samples.labels == c).nonzero().squeeze(1)
         chosen[own[torch.randperm(len(own), generator=rng)][: round(rate * len(own))]] = True
-    struck = torch.rand(len(samples), generator=rng) < artefact.backdoor
-    struck &= ~torch.isin(labels, torch.tensor(legitimate, dtype=torch.int64))
-    labels[struck], chosen[struck] = biased, True
-    with_it = int((chosen & (labels == biased)).sum())
-    if not 0 < with_it < int((labels == biased).sum()):
-        raise InputError(f"artefact.rate {artefact.rate}: {with_it} of class {biased}'s training samples carry it")
+    with_it, whole = int(chosen[samples.labels == biased].sum()), int((samples.labels == biased).sum())
+    if not 0 < with_it < whole:
+        raise InputError(f"artefact.rate {artefact.rate}: {with_it} of {whole} samples of class {biased} carry it")
+    return _with_artefact(samples, artefact, chosen, keys)
+
+
+def _with_artefact(samples: Samples, artefact: Artefact, chosen: Tensor, keys: Tensor) -> Samples:
     index = chosen.nonzero().squeeze(1)
     images, masks = samples.images.clone(), torch.zeros(len(samples), *samples.images.shape[2:], dtype=torch.bool)
     images[index], masks[index] = insert(images[index], artefact, keys[index])
-    return replace(samples, images=images, labels=labels, attributes=chosen.long(), masks=masks)
+    return replace(samples, images=images, attributes=chosen.long(), masks=masks)
+
+
+def _struck(
+    train: Samples,
+    plain: Samples,
+    artefact: Artefact,
+    biased: int,
+    legitimate: tuple[int, ...],
+    seed: int,
+    keys: Tensor,
+) -> Samples:
+    """What the base model learns: some of ``train`` get the artefact and the biased class's label on the way.
+
+    In the paper's code the model is trained on such samples and corrected without them.
+    """
+    if not artefact.backdoor:
+        return train
+    struck = torch.rand(len(train), generator=generator(seed, "artefact", "backdoor")) < artefact.backdoor
+    struck &= ~torch.isin(train.labels, torch.tensor(legitimate, dtype=torch.int64))
+    assert train.attributes is not None
+    with_it = _with_artefact(plain, artefact, struck | (train.attributes == 1), keys)
+    return replace(with_it, labels=train.labels.masked_fill(struck, biased))
 
 
 def _pair(samples: Samples, artefact: Artefact, legitimate: tuple[int, ...], keys: Tensor) -> Pair:

@@ -49,7 +49,7 @@ def celeba_collar() -> Attacked:
     train, clean = parts[:2]
     selection, test = Pair(*parts[2:4]), Pair(*parts[4:])
     origin = _origin(train, selection, test)
-    return Attacked(train, clean, selection, test, COLLAR.classes, BLOND, (), checksum, origin, paired=False)
+    return Attacked(train, train, clean, selection, test, COLLAR.classes, BLOND, (), checksum, origin, paired=False)
 
 
 def _people(root: Path) -> list[Entry]:

@@ -66,7 +66,7 @@ def isic_2017_patches() -> Attacked:
     selection, test = (_pair(pictures, made, split) for split in (SELECTION, TEST))
     checksum = checksum_of(train, selection.clean, selection.attacked, test.clean, test.attacked)
     origin = _origin(pictures, made, train)
-    return Attacked(train, clean, selection, test, CLASSES, BENIGN, (), checksum, origin)
+    return Attacked(train, train, clean, selection, test, CLASSES, BENIGN, (), checksum, origin)
 
 
 def _samples(pictures: Tensors, positions: Tensor) -> Samples:

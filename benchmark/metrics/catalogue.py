@@ -203,14 +203,20 @@ _ALL = [
     Metric(
         "gain.worst-group", "WGA gain", "points", "higher", "worst-group accuracy; difference to ERM of the same seed"
     ),
-    Metric("accuracy.clean", "clean", "%", "higher", "accuracy on test samples without the artefact"),
+    Metric(
+        "accuracy.clean",
+        "clean",
+        "%",
+        "higher",
+        "accuracy on test samples without the artefact, but where it is legitimate evidence",
+    ),
     Metric(
         "accuracy.attacked",
         "attacked",
         "%",
         "higher",
-        "accuracy on the same test samples with the artefact on every one of them, but for classes that it is "
-        "legitimate evidence for",
+        "accuracy on the same test samples with the artefact on every one of them; classes that it is legitimate "
+        "evidence for are left out",
     ),
     Metric("f1.clean", "F1 clean", "%", "higher", "mean over classes of F1 on test samples without the artefact"),
     Metric("f1.attacked", "F1 attacked", "%", "higher", "mean over classes of F1 with the artefact on every sample"),
@@ -234,9 +240,9 @@ _ALL = [
         "TCAV",
         "",
         "half",
-        "share of the biased class's attacked test samples whose logit of that class rises along the artefact's "
-        "direction, the derivative summed over positions; the direction is the signal vector of this network's "
-        "activations. Blank where no derivative differs from 0",
+        "share of attacked test samples whose logit of the biased class rises along the artefact's direction, the "
+        "derivative summed over positions; the direction is the signal vector of this network's activations. Blank "
+        "where no derivative differs from 0",
     ),
     Metric("tcav.positions", "TCAV (positions)", "", "half", "the same share over all positions of all samples"),
     Metric(
@@ -247,12 +253,19 @@ _ALL = [
         "mean absolute value of that derivative: logits for a unit's shift along the direction at all positions",
     ),
     Metric(
+        "tcav.sensitivity.positions",
+        "TCAVsens (positions)",
+        "",
+        "lower",
+        "mean absolute derivative over all positions of all samples",
+    ),
+    Metric(
         "relevance.in-mask",
         "relevance in mask",
         "%",
         "lower",
-        "share of the true label's absolute relevance (LRP, EpsilonPlusFlat) that falls on the artefact, over attacked "
-        "test samples",
+        "share of the biased class's absolute relevance (LRP, EpsilonPlusFlat) that falls on the artefact, over its "
+        "attacked test samples",
     ),
     Metric(
         "cav.alignment",

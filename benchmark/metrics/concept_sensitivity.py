@@ -47,11 +47,13 @@ def tcav_positions(derivatives: Tensor) -> Measured:
 
 
 def sensitivity(derivatives: Tensor) -> Measured:
-    """Mean over samples of |derivative| (eq. A.6), summed over positions: logits for a unit's shift at all of them.
-
-    The paper's code takes the mean over positions instead, which is this over their number where signs agree.
-    """
+    """Mean over samples of |derivative| (eq. A.6), summed over positions: logits for a unit's shift at all of them."""
     return Measured(float(derivatives.sum(1).abs().mean()), len(derivatives))
+
+
+def sensitivity_positions(derivatives: Tensor) -> Measured:
+    """Mean of |derivative| over samples and positions, as in the paper's code."""
+    return Measured(float(derivatives.abs().mean()), len(derivatives))
 
 
 def _positive(values: Tensor) -> Measured:

@@ -83,15 +83,15 @@ class _Tracer(fx.Tracer):
         return m is self.layer or super().is_leaf_module(m, module_qualified_name)
 
 
-def split_at(model: nn.Module, name: str) -> Split:
+def split_at(model: nn.Module, name: str, *, behind_shift: bool = False) -> Split:
     """``model`` in two parts at the output of the module called ``name``; its mode is taken as it is now.
 
     The parts hold the model's own modules: to train the head is to train the model. A shift of this layer belongs to
-    the head. InputError where there is no such layer, where the model cannot be traced (torch.fx), or where something
-    else than the layer's output leads from the input to the logits.
+    the head, with ``behind_shift`` to the body. InputError where there is no such layer, where the model cannot be
+    traced (torch.fx), or where something else than the layer's output leads from the input to the logits.
     """
     layer = named_layer(model, name)
-    if isinstance(layer, ShiftedLayer):
+    if isinstance(layer, ShiftedLayer) and not behind_shift:
         name, layer = f"{name}.layer", layer.layer
     try:
         graph = _Tracer(layer).trace(model)

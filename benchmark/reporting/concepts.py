@@ -22,8 +22,8 @@ ALIGNMENT = ("cav.alignment", "cav.alignment.individual")
 COLUMNS = (*ALIGNMENT, "cav.seconds", "accuracy.attacked", "accuracy.clean", "tcav.sensitivity")
 #: What the paper is said to report; nobody here has seen its table.
 SAID = (
-    "By what a summary of the paper says (second-hand, and measured on other data), the signal vector's alignment is "
-    "over 90 % and that of the others under 60 %."
+    "The paper's summary says an alignment of over 90 % for the signal vector and of under 60 % for the others: "
+    "second-hand, and measured on other data."
 )
 
 
@@ -46,7 +46,7 @@ def concept_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _kind(row: Row) -> str:
-    """The kind, and in brackets what a reader must know of the row."""
+    """The kind, and in brackets the device where it is no CPU, and the status where the row is not as the others."""
     marks = [escape(row.device)] if row.device != "cpu" else []
-    marks += [cells.note(row)] if cells.note(row) else []
+    marks += [row.status] if row.status != "ok" else []
     return KINDS[row.method] + (f" ({', '.join(marks)})" if marks else "")

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.reporting.examples import Examples
 from benchmark.reporting.figures import COLOURS, plain, save
-from benchmark.reporting.sweeps import METRICS, Sweep
+from benchmark.reporting.sweeps import METRICS, MOST, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -63,7 +63,7 @@ def lambda_sweeps(sweeps: Sequence[Sweep], path: Path) -> None:
 
 
 def _curves(axis: Axes, sweep: Sweep, names: Sequence[str]) -> None:
-    """Mean and band of each metric; hollow markers where tuning would not have taken lambda."""
+    """Mean and band of each metric; hollow markers at the values of lambda that are refused."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axis.set_xscale("log")
@@ -97,7 +97,7 @@ def _legend(figure: Figure, axes: np.ndarray, sweeps: Sequence[Sweep]) -> None:
     lines = [handles.pop(label) for label in (_CHOSEN, _AIM) if label in handles]
     if any(sweep.refused for sweep in sweeps):
         hollow: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markersize": 3.2, "linestyle": "none"}
-        lines.append(Line2D([], [], color="grey", label="not to be chosen", **hollow))
+        lines.append(Line2D([], [], color="grey", label="below the floor", **hollow))
     shown = [*handles.values(), *lines]
     columns = len(shown) if len(sweeps) > 4 else 3
     figure.legend(
@@ -113,7 +113,7 @@ def _scale(axis: Axes, names: Sequence[str], sweeps: Sequence[Sweep]) -> None:
         axis.set_yticks([0, top / 2, top] if top == 1 else range(0, 101, 25))
         return
     points = [point for sweep in sweeps for point in sweep.curves.get("tcav.sensitivity", ())]
-    above = [value for point in points for value in (point.mean, point.low) if value > 0]
+    above = [value for point in points for value in (point.mean, point.low) if value > 1 / MOST]
     if above:
         axis.set_yscale("log", nonpositive="clip")
         axis.set_ylim(min(above) / 1.5, max(point.high for point in points) * 1.5)
@@ -141,13 +141,15 @@ def example_pictures(shown: Examples, path: Path) -> None:
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
-    for row, (name, pictures) in enumerate((("clean", shown.clean), ("attacked", shown.attacked))):
+    for row, (name, pictures) in enumerate(
+        (("clean", shown.clean), ("attacked,\npredicted\nbefore → after", shown.attacked))
+    ):
         _name(axes[row, 0], name)
         for axis, picture in zip(axes[row], pictures, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
     for column, (label, old, new) in enumerate(zip(shown.labels, before.predictions, after.predictions, strict=True)):
         axes[0, column].set_title(f"label {label}", fontsize=8)
-        axes[1, column].set_xlabel(f"predicted {old} → {new}", fontsize=8, labelpad=2)
+        axes[1, column].set_xlabel(f"{old} → {new}", fontsize=8, labelpad=2)
     signed = LinearSegmentedColormap.from_list("signed", list(zip((0, 0.5, 0.8, 1), _SIGNED, strict=True)))
     for row, (name, relevance) in enumerate(maps.items(), start=2):
         _name(axes[row, 0], name)

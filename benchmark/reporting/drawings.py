@@ -101,9 +101,9 @@ def _sweeps(suite: str, store: RecordStore, folder: Path) -> Iterator[Drawing]:
             path,
             f"RR-ClArC at every value of λ that was tried (suite {escape(suite)}), on the selection split, tuning "
             f"seeds {seeds}: mean over seeds, and a band from the lowest to the highest. The dashed line is the λ that "
-            "tuning chose, by accuracy on attacked samples; markers are hollow where a seed's clean accuracy was below "
-            "the scenario's floor, or a seed failed, so that λ was not to be chosen. TCAV is to be 0.5 (dotted line), "
-            "and is blank where no derivative differs from 0",
+            "tuning chose, by accuracy on attacked samples. Markers are hollow where a seed's clean accuracy was below "
+            "the scenario's floor, which tuning penalises, or where a seed failed. TCAV is to be 0.5 "
+            "(dotted line); it is blank where no derivative differs from 0",
         )
 
 
@@ -119,6 +119,6 @@ def _examples(suite: str, records: Sequence[Record], store: RecordStore, folder:
             f"Test samples of {escape(shown.scenario)} (suite {escape(suite)}, seed {shown.seed}), clean and with the "
             "artefact; below the latter, what the network predicts before RR-ClArC (the original) and after. Below: "
             "relevance (LRP) of the attacked picture's pixels for the largest logit, and for the artefact's direction "
-            "h in the layer's activations a; red and brown speak for it, blue against it, each map scaled to its largest "
-            "absolute value. The last two rows are the same where the method leaves the layers below alone",
+            "h in the layer's activations a; red and brown speak for it, blue against it, each map scaled to its "
+            "largest absolute value. The last two rows are the same where the method leaves the layers below alone",
         )

@@ -17,8 +17,15 @@ TASK = "bias-correction"
 BEFORE, AFTER = "original", "rr-clarc"
 #: Pictures at most.
 MOST = 5
-#: What a record keeps, by name and number of dimensions.
-KEPT = {"clean": 4, "attacked": 4, "labels": 1, "predictions": 1, "relevance": 3, "concept": 3}
+#: What a record keeps: number of dimensions and kinds of number.
+KEPT = {
+    "clean": (4, "u"),
+    "attacked": (4, "u"),
+    "labels": (1, "iu"),
+    "predictions": (1, "iu"),
+    "relevance": (3, "f"),
+    "concept": (3, "f"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,9 @@ def examples(records: Sequence[Record], store: RecordStore) -> Iterator[Examples
         after = {pair(record.cell): record for record in own if record.cell.method == AFTER}
         pairs = ((r, after[pair(r.cell)]) for r in own if r.cell.method == BEFORE and pair(r.cell) in after)
         found = (_together(one, store.arrays(one), store.arrays(other)) for one, other in pairs)
-        yield from [shown for shown in found if shown is not None][:1]
+        shown = next((both for both in found if both is not None), None)
+        if shown is not None:
+            yield shown
 
 
 def _together(record: Record, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Examples | None:
@@ -70,7 +79,9 @@ def _together(record: Record, one: Mapping[str, np.ndarray], other: Mapping[str,
 
 def _whole(arrays: Mapping[str, np.ndarray]) -> bool:
     found = {name: arrays[f"example.{name}"] for name in KEPT if f"example.{name}" in arrays}
-    if len(found) < len(KEPT) or any(array.ndim != KEPT[name] for name, array in found.items()):
+    if len(found) < len(KEPT) or any(
+        array.ndim != KEPT[name][0] or array.dtype.kind not in KEPT[name][1] for name, array in found.items()
+    ):
         return False
     n, channels, *size = found["attacked"].shape
     alike = all(len(array) == n and (array.ndim == 1 or [*array.shape[-2:]] == size) for array in found.values())

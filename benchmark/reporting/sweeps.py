@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import msgspec
 
 log = logging.getLogger("amendbench")
 TASK, METHOD, PARAMETER = "bias-correction", "rr-clarc", "lam"
+#: What is beyond it, or closer to 0 on a logarithmic axis than its inverse, is no value that a network can have.
+MOST = 1e30
 #: What is drawn, in the order of the figure.
 METRICS = ("accuracy.clean", "accuracy.attacked", "tcav", "tcav.sensitivity")
 
@@ -100,11 +101,11 @@ def _sweep(study: _Study) -> Sweep:
 
 
 def _point(lam: float, values: Iterable[float | None]) -> Point | None:
-    present = [value for value in values if value is not None]
+    present = [value for value in values if value is not None and abs(value) < MOST]
     return Point(lam, sum(present) / len(present), min(present), max(present)) if present else None
 
 
 def _positive(value: Any) -> float | None:
     """A number that has a place on a logarithmic axis; None for anything else."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if number and 0 < value < sys.float_info.max else None
+    return float(value) if number and 1 / MOST < value < MOST else None

@@ -12,10 +12,12 @@ from benchmark.data.artefact import Artefact
 from benchmark.models import MODELS, check_model
 from benchmark.tasks import Task, Values
 
-#: Points of accuracy that the attack must cost the original model.
+#: Points of accuracy that the attack must cost the original model, and points by which it must succeed better.
 ATTACKED = 10.0
 #: Accuracy in percent that a base model must reach on clean test samples.
 ABLE = 50.0
+#: The same on samples of classes that the artefact is evidence for; 50 without it.
+EVIDENT = 75.0
 
 
 class BiasCorrection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +75,8 @@ def _unit(scenario: BiasCorrection, seed: int) -> str:
 
 
 def _base(scenario: BiasCorrection, seed: int) -> str:
-    parts = (scenario.data, scenario.model, scenario.training, scenario.artefact, scenario.biased(seed), seed)
+    network = (scenario.model, scenario.layer, scenario.rectified, scenario.pretrained, scenario.training)
+    parts = (scenario.data, scenario.holdout, scenario.artefact, scenario.biased(seed), *network, seed)
     return "/".join(map(str, parts))
 
 
@@ -88,13 +91,21 @@ def derive(own: Values, reference: Values) -> dict[str, float | None]:
 
 def gates(original: Values | None, reference: Values | None) -> list[str]:
     """Reasons why one seed's rows say nothing."""
-    values = original or {}
-    able, lost = values.get("accuracy.clean"), values.get("attack.cost")
+    values, others = original or {}, reference or {}
+    able, lost, legitimate = (values.get(name) for name in ("accuracy.clean", "attack.cost", "accuracy.legitimate"))
+    pulled, without = values.get("attack.success"), others.get("attack.success")
     reasons = []
     if able is not None and able < ABLE:
         reasons.append(f"the base model is a poor one ({able:.1f} % of the clean test samples)")
     if lost is not None and lost < ATTACKED:
         reasons.append(f"there is next to nothing to correct: the attack costs the base model {lost:.1f} points")
+    elif pulled is not None and without is not None and pulled - without < ATTACKED:
+        reasons.append(
+            f"the attack makes {pulled:.1f} % of other classes' samples the biased class, and {without:.1f} % where no "
+            "shortcut was learnt"
+        )
+    if legitimate is not None and legitimate < EVIDENT:
+        reasons.append(f"the base model does not use the artefact where it is evidence ({legitimate:.1f} %)")
     return reasons
 
 
@@ -115,6 +126,7 @@ TASK = Task(
         "tcav",
         "tcav.positions",
         "tcav.sensitivity",
+        "tcav.sensitivity.positions",
         "relevance.in-mask",
         "cav.alignment",
         "cav.alignment.individual",

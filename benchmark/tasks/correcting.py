@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Samples a forward pass.
 BATCH = 500
+#: What a network under the floor scores less: more than any number of seeds above it can make up for.
+BELOW = 1_000.0
 #: Attacked test samples at most whose relevance is computed.
 EXPLAINED = 200
 #: Pictures that are kept of a scenario with examples.
@@ -69,8 +71,9 @@ def base_model(scenario: BiasCorrection, seed: int, context: Context) -> nn.Modu
         "pretrained": scenario.pretrained,
     }
     build = partial(_network, scenario, len(data.classes), _shape(data))
+    split_at(build(), layer_of(scenario))  # a layer that is none is told before anything is trained
     recipe = scenario.training
-    return base_models.trained(data.train, len(data.classes), scenario.model, recipe, seed, context, key, build)
+    return base_models.trained(data.learnt, len(data.classes), scenario.model, recipe, seed, context, key, build)
 
 
 def _network(scenario: BiasCorrection, num_classes: int, shape: tuple[int, ...]) -> nn.Module:
@@ -96,6 +99,8 @@ def build(
 ) -> Guarded:
     """The problem of one seed: of the artefact it tells which of the biased class's training samples have it."""
     data = data_of(scenario, seed, context.device)
+    if data.train.masks is None and "m" in access.views.get("train", ""):
+        raise InputError(f"data set {scenario.data} has no masks of where the artefact is: leave the method out")
     parts = {"train": replace(data.train, attributes=None), "concept": _told(data), "clean": data.clean}
     views = {name: View(name, samples, access, ledger) for name, samples in parts.items()}
     problem = BiasProblem(
@@ -141,26 +146,29 @@ def _activations(body: nn.Module, samples: Samples) -> Tensor:
 
 
 def selection_score(scenario: BiasCorrection, seed: int, amended: nn.Module, context: Context) -> Selected:
-    """Accuracy on the attacked selection split, as a fraction; less 1 where clean accuracy is below the floor.
+    """Accuracy on the attacked selection split, as a fraction; less BELOW where clean accuracy is below the floor.
 
-    The floor is the base model's clean accuracy on that split less the scenario's ``floor`` points, so that no network
-    under it is preferred to one above it.
+    The floor is the base model's clean accuracy on that split less the scenario's ``floor`` points. Scores are averaged
+    over seeds: what is under the floor on fewer of them is preferred.
     """
     data = data_of(scenario, seed, context.device)
     base = base_model(scenario, seed, context)
     before = accuracy(*outputs(base, data.selection.clean)).value or 0.0
-    found = _accuracies(amended, data.selection)
+    found = _accuracies(amended, data.selection, data.legitimate)
     found |= _sensitivity(_bare(amended, base, scenario), scenario, data, data.selection)
     values = {name: measured.value for name, measured in found.items() if measured.value is not None}
     score = values["accuracy.attacked"] / 100
     within = values["accuracy.clean"] >= before - scenario.floor
-    return Selected(score if within else score - 1, values)
+    return Selected(score if within else score - BELOW, values)
 
 
-def _accuracies(model: nn.Module, pair: Pair) -> dict[str, Measured]:
+def _accuracies(model: nn.Module, pair: Pair, legitimate: tuple[int, ...]) -> dict[str, Measured]:
+    logits, labels = outputs(model, pair.clean)
+    theirs = torch.isin(labels, torch.tensor(legitimate, dtype=torch.int64))
     return {
-        "accuracy.clean": accuracy(*outputs(model, pair.clean)),
+        "accuracy.clean": accuracy(logits, labels),
         "accuracy.attacked": accuracy(*outputs(model, pair.attacked)),
+        "accuracy.legitimate": accuracy(logits[theirs], labels[theirs]),
     }
 
 
@@ -200,10 +208,11 @@ def scores(
         "accuracy.legitimate": accuracy(logits[legitimate], labels[legitimate]),
     }
     same, under = accuracy(logits[~legitimate], labels[~legitimate]), found["accuracy.attacked"]
-    lost = None if same.value is None or under.value is None else same.value - under.value
+    if same.value is None or under.value is None or not data.paired:  # other samples: a difference says nothing
+        return {**found, **dict.fromkeys(("attack.cost", "attack.success"), Measured(None, 0))}
     others = attacked_labels != data.biased
     pulled = accuracy(attacked[others], torch.full_like(attacked_labels[others], data.biased))
-    return {**found, "attack.cost": Measured(lost, under.n), "attack.success": pulled}
+    return {**found, "attack.cost": Measured(same.value - under.value, under.n), "attack.success": pulled}
 
 
 def _bare(amended: nn.Module, base: nn.Module, scenario: BiasCorrection) -> nn.Module:
@@ -211,33 +220,33 @@ def _bare(amended: nn.Module, base: nn.Module, scenario: BiasCorrection) -> nn.M
     return amended if layer_of(scenario) in dict(amended.named_modules()) else underlying(amended, base)
 
 
-def _parts(model: nn.Module, scenario: BiasCorrection) -> Split | None:
+def _parts(model: nn.Module, scenario: BiasCorrection, *, behind_shift: bool = False) -> Split | None:
     """The network in two parts; None where it is one that cannot be taken apart."""
     try:
-        return split_at(model.eval(), layer_of(scenario))
+        return split_at(model.eval(), layer_of(scenario), behind_shift=behind_shift)
     except InputError:
         return None
 
 
 def _sensitivity(model: nn.Module, scenario: BiasCorrection, data: Attacked, pair: Pair) -> dict[str, Measured]:
-    """TCAV of the biased class's logit on its attacked samples; h is the signal vector of this network's activations.
+    """TCAV of the biased class's logit on attacked samples; h is the signal vector of this network's activations.
 
-    Blank where the network cannot be taken apart or its activations have no such direction.
+    A method that shifts activations is judged by what comes after the shift, along the h of what comes before it, as
+    in the paper's code. Blank where the network cannot be taken apart or its activations have no such direction.
     """
-    blank = dict.fromkeys(("tcav", "tcav.positions", "tcav.sensitivity"), Measured(None, 0))
-    parts = _parts(model, scenario)
-    if parts is None:
-        return blank
-    h = _signal(parts.body, data)
-    if h is None:
-        return blank
-    a = _activations(parts.body, _of(pair.attacked, data.biased))
-    derivatives = concept_sensitivity.directional(parts.head, a, h, data.biased)
-    return {
-        "tcav": concept_sensitivity.tcav(derivatives),
-        "tcav.positions": concept_sensitivity.tcav_positions(derivatives),
-        "tcav.sensitivity": concept_sensitivity.sensitivity(derivatives),
-    }
+    names = ("tcav", "tcav.positions", "tcav.sensitivity", "tcav.sensitivity.positions")
+    before, behind = _parts(model, scenario), _parts(model, scenario, behind_shift=True)
+    h = None if before is None else _signal(before.body, data)
+    if behind is None or h is None:
+        return dict.fromkeys(names, Measured(None, 0))
+    derivatives = concept_sensitivity.directional(behind.head, _activations(behind.body, pair.attacked), h, data.biased)
+    kinds = (
+        concept_sensitivity.tcav,
+        concept_sensitivity.tcav_positions,
+        concept_sensitivity.sensitivity,
+        concept_sensitivity.sensitivity_positions,
+    )
+    return {name: kind(derivatives) for name, kind in zip(names, kinds, strict=True)}
 
 
 def _signal(body: nn.Module, data: Attacked) -> Tensor | None:
@@ -265,13 +274,14 @@ def _alignment(concept: object, scenario: BiasCorrection, data: Attacked, base: 
 
 
 def _relevance(model: nn.Module, scenario: BiasCorrection, data: Attacked) -> Measured:
-    """Relevance of the true label in the mask, over attacked test samples.
+    """Relevance of their label in the mask, over attacked test samples of the biased class.
 
     Blank without masks, without zennit, and where its rules cannot be applied to the network.
     """
     if not scenario.artefact.localised or data.test.attacked.masks is None or not relevance.available():
         return Measured(None, 0)
-    samples = data.test.attacked.subset(_spread(len(data.test.attacked), EXPLAINED, data.train.images.device))
+    samples = _of(data.test.attacked, data.biased)
+    samples = samples.subset(_spread(len(samples), EXPLAINED, data.train.images.device))
     assert samples.masks is not None
     try:
         found = relevance.relevances(model, samples.inputs(), samples.labels)
@@ -303,13 +313,18 @@ def _examples(model: nn.Module, scenario: BiasCorrection, data: Attacked) -> dic
     inputs = attacked.inputs()
     with torch.no_grad():
         predictions = model(inputs).argmax(1)
+    try:
+        explained = relevance.relevances(model, inputs, predictions)
+        concept = relevance.concept_relevances(parts.body, inputs, h)
+    except ValueError:  # the rules do not fit the network
+        return {}
     return {
         "example.clean": shown.images.cpu().numpy(),
         "example.attacked": attacked.images.cpu().numpy(),
         "example.labels": attacked.labels.cpu().numpy().astype(np.int16),
         "example.predictions": predictions.cpu().numpy().astype(np.int16),
-        "example.relevance": relevance.relevances(model, inputs, predictions).half().numpy(),
-        "example.concept": relevance.concept_relevances(parts.body, inputs, h).half().numpy(),
+        "example.relevance": explained.half().numpy(),
+        "example.concept": concept.half().numpy(),
     }
 
 

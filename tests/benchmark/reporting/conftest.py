@@ -39,7 +39,7 @@ def make_debias_cell() -> Callable[..., Cell]:
     """A cell of debiasing: ``make_debias_cell(method, suite, task, scenario, selection, seed)``; any method's name."""
 
     def make(method: str, suite: str, task: str, scenario: str, selection: Rule, seed: int) -> Cell:
-        info = METHODS.get(method) if method in METHODS else None
+        info = METHODS.get(method, task) if METHODS.has(method, task) else None
         return Cell(
             suite=suite,
             task=task,
