@@ -70,7 +70,8 @@ def _curves(axis: Axes, sweep: Sweep, names: Sequence[str]) -> None:
     axis.xaxis.set_major_locator(LogLocator(numticks=5))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.tick_params(labelsize=7)
-    axis.axvline(sweep.chosen, color="grey", linestyle="--", linewidth=1, label=_CHOSEN, zorder=1)
+    if sweep.chosen is not None:
+        axis.axvline(sweep.chosen, color="grey", linestyle="--", linewidth=1, label=_CHOSEN, zorder=1)
     if "tcav" in names:
         axis.axhline(0.5, color="black", linestyle=":", linewidth=1, label=_AIM, zorder=1)
     for name in names:

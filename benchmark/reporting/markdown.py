@@ -14,6 +14,7 @@ from benchmark.reporting.ensembles import ensemble_tables
 from benchmark.reporting.groups import group_tables
 from benchmark.reporting.published import BESIDE, beside_the_paper
 from benchmark.reporting.selection import how_ranked, selection_table
+from benchmark.reporting.sweeps import TASK as TUNED
 from benchmark.reporting.tables import method, table
 from benchmark.reporting.text import command_text, escape
 from benchmark.running.ensembles import EnsembleRecord
@@ -28,12 +29,17 @@ def leaderboard(
     suites: Mapping[str, Suite],
     figures: list[tuple[str, str]],
     compared: Sequence[EnsembleRecord] = (),
+    tuned: Mapping[str, Mapping[str, list[str]]] | None = None,
 ) -> str:
-    """The whole page: one section a suite and scenario, what columns mean, and notes on what was found."""
+    """The whole page: one section a suite and scenario, what columns mean, and notes on what was found.
+
+    ``tuned``: tables made of what tuning tried, by suite and scenario.
+    """
     everything = [row for rows in boards.values() for row in rows]
     lines: list[str] = []
     for name, rows in boards.items():
-        lines += _suite(name, suites.get(name), rows, [record for record in compared if record.suite == name])
+        own = [record for record in compared if record.suite == name]
+        lines += _suite(name, suites.get(name), rows, own, (tuned or {}).get(name, {}))
     if figures:
         lines += ["## Figures", ""]
         lines += [line for path, caption in figures for line in (f"![{caption}]({path})", "", f"*{caption}*", "")]
@@ -71,7 +77,13 @@ def _ranking(task: Task, rows: list[Row]) -> str:
     return f"`{task.name}` by {' or '.join(labels)}"
 
 
-def _suite(name: str, suite: Suite | None, rows: list[Row], compared: list[EnsembleRecord]) -> list[str]:
+def _suite(
+    name: str,
+    suite: Suite | None,
+    rows: list[Row],
+    compared: list[EnsembleRecord],
+    tuned: Mapping[str, list[str]],
+) -> list[str]:
     lines = [f"## Suite `{name}`", ""]
     if suite is not None:
         lines += [suite.summary, ""]
@@ -81,6 +93,7 @@ def _suite(name: str, suite: Suite | None, rows: list[Row], compared: list[Ensem
             rows_of_it = list(inner)
             lines += _scenario(name, task, scenario, rows_of_it)
             lines += [*selection_table(rows_of_it), *group_tables(rows_of_it), *concept_table(rows_of_it)]
+            lines += tuned.get(scenario, []) if task == TUNED else []
             lines += beside_the_paper(name, scenario, rows_of_it)
             lines += ensemble_tables([r for r in compared if (r.task, r.scenario) == (task, scenario)], suite)
         notes = NOTES / f"{name}.{task}.md"

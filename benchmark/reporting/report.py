@@ -8,6 +8,7 @@ from benchmark.errors import InputError
 from benchmark.reporting import markdown
 from benchmark.reporting.board import Row, build_board
 from benchmark.reporting.drawings import draw
+from benchmark.reporting.legitimate import legitimate_tables
 from benchmark.running.ensembles import FOLDER as ENSEMBLES
 from benchmark.running.ensembles import read_all
 from benchmark.running.files import write_atomically
@@ -35,5 +36,6 @@ def render(results: Path, reports: Path) -> list[Path]:
         raise InputError(f"there are no records in {results}; run: make bench TASK=class-forget")
     path = reports / "leaderboard.md"
     compared = [record for record in read_all(results) if record.task in TASKS]
-    write_atomically(path, markdown.leaderboard(boards, suites, figures, compared).encode())
+    tuned = {name: legitimate_tables(results, name) for name in boards}
+    write_atomically(path, markdown.leaderboard(boards, suites, figures, compared, tuned).encode())
     return [path, *written]

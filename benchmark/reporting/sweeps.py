@@ -18,7 +18,7 @@ MOST = 1e30
 METRICS = ("accuracy.clean", "accuracy.attacked", "tcav", "tcav.sensitivity")
 
 
-class _Trial(msgspec.Struct, frozen=True):
+class Trial(msgspec.Struct, frozen=True):
     """Of a trial what is drawn; numbers that were not finite are written as null."""
 
     parameters: dict[str, Any]
@@ -27,13 +27,13 @@ class _Trial(msgspec.Struct, frozen=True):
     metrics: list[dict[str, float | None]] = []
 
 
-class _Study(msgspec.Struct, frozen=True):
+class Study(msgspec.Struct, frozen=True):
     suite: str
     task: str
     scenario: str
     method: str
     seeds: list[int]
-    trials: list[_Trial]
+    trials: list[Trial]
     chosen: dict[str, Any]
 
 
@@ -50,13 +50,13 @@ class Point(NamedTuple):
 class Sweep:
     """One scenario: points by metric, lambda rising; metrics without any are left out.
 
-    ``refused``: the values of lambda at which a tuning seed failed or fell below the scenario's floor of clean
-    accuracy, which tuning tells by a score below 0.
+    ``chosen``: None where that is lambda = 0, which has no place on the axis. ``refused``: the values of lambda at
+    which a tuning seed failed or fell below the scenario's floor of clean accuracy, which a score below 0 tells.
     """
 
     scenario: str
     seeds: tuple[int, ...]
-    chosen: float
+    chosen: float | None
     curves: Mapping[str, Sequence[Point]]
     refused: frozenset[float]
 
@@ -65,31 +65,30 @@ def sweeps(results: Path, suite: str) -> list[Sweep]:
     """The suite's sweeps by scenario. Files that cannot be read or are something else are left out with a warning."""
     found = []
     for path in sorted((results / "tuning" / suite / TASK).glob(f"*/{METHOD}.json")):
-        study = _read(path, suite)
+        study = read_study(path, suite)
         sweep = None if study is None else _sweep(study)
         if sweep is not None and sweep.curves:
             found.append(sweep)
     return found
 
 
-def _read(path: Path, suite: str) -> _Study | None:
+def read_study(path: Path, suite: str, method: str = METHOD) -> Study | None:
     try:
-        study = msgspec.json.decode(path.read_bytes(), type=_Study)
+        study = msgspec.json.decode(path.read_bytes(), type=Study)
     except (OSError, ValueError, RecursionError) as error:
         log.warning("study %s is left out: %s", path, error)
         return None
-    if (study.suite, study.task, study.scenario, study.method) != (suite, TASK, path.parent.name, METHOD):
+    if (study.suite, study.task, study.scenario, study.method) != (suite, TASK, path.parent.name, method):
         log.warning("study %s is left out: it is one of another suite, task, scenario or method", path)
         return None
-    if _positive(study.chosen.get(PARAMETER)) is None:
+    if number(study.chosen.get(PARAMETER)) is None:
         log.warning("study %s is left out: it chose no %s", path, PARAMETER)
         return None
     return study
 
 
-def _sweep(study: _Study) -> Sweep:
+def _sweep(study: Study) -> Sweep:
     chosen = _positive(study.chosen.get(PARAMETER))
-    assert chosen is not None
     trials = {lam: trial for trial in study.trials if (lam := _positive(trial.parameters.get(PARAMETER))) is not None}
     curves = {}
     for name in METRICS:
@@ -105,7 +104,13 @@ def _point(lam: float, values: Iterable[float | None]) -> Point | None:
     return Point(lam, sum(present) / len(present), min(present), max(present)) if present else None
 
 
+def number(value: Any) -> float | None:
+    """A number from 0 on; None for anything else."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if known and 0 <= value < MOST else None
+
+
 def _positive(value: Any) -> float | None:
     """A number that has a place on a logarithmic axis; None for anything else."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if number and 1 / MOST < value < MOST else None
+    known = number(value)
+    return known if known is not None and known > 1 / MOST else None

@@ -14,6 +14,7 @@ import pytest
 from benchmark.reporting.correction_figures import example_pictures, lambda_sweeps
 from benchmark.reporting.drawings import draw
 from benchmark.reporting.examples import Examples, examples
+from benchmark.reporting.legitimate import legitimate_tables
 from benchmark.reporting.report import render
 from benchmark.reporting.sweeps import METRICS, Point, sweeps
 from benchmark.running.records import Record, RecordStore
@@ -98,7 +99,7 @@ def test_a_damaged_study_is_left_out_with_a_warning(
     [
         {"suite": "embedded"}, {"task": "debias-known"}, {"scenario": "other", "folder": "digits-patch"},
         {"method": "rr-clarc+svm"}, {"chosen": {}}, {"chosen": {"lam": "much"}}, {"chosen": {"lam": True}},
-        {"chosen": {"lam": 0.0}},
+        {"chosen": {"lam": -1.0}},
     ],
 )  # fmt: skip
 def test_a_foreign_study_is_left_out_with_a_warning(
@@ -285,3 +286,25 @@ def test_names_in_captions_are_text(make_record: Make, store: RecordStore, tmp_p
         assert "<img" not in caption
         assert "](" not in caption
         assert "\n" not in caption
+
+
+def test_where_the_artefact_is_legitimate_both_corrections_stand_side_by_side(tmp_path: Path) -> None:
+    def told(lam: float, values: tuple[float, float, float]) -> Trial:
+        names = ("accuracy.legitimate", "accuracy.attacked", "accuracy.clean")
+        return Trial({"lam": lam}, [0.5], 0.5, 1.0, [], [dict(zip(names, values, strict=True))])
+
+    every = [told(0.0, (98, 20, 97)), told(1e3, (94, 90, 96)), told(7.0, (1, 2, 3))]
+    one = [told(1e3, (98, 50, 97)), told(0.0, (98, 20, 97))]
+    path = write_study(tmp_path, trials=every, chosen={"lam": 0.0})
+    assert legitimate_tables(tmp_path, "smoke") == {}
+    study = msgspec.json.decode(path.read_bytes(), type=Study)
+    specific = msgspec.structs.replace(study, method="rr-clarc+class-specific", trials=one)
+    path.with_name("rr-clarc+class-specific.json").write_bytes(msgspec.json.encode(specific))
+    lines = legitimate_tables(tmp_path, "smoke")["digits-patch"]
+    assert [line for line in lines if line.startswith("| 0 ") or line.startswith("| 1")] == [
+        "| 0 | 98.0 | 98.0 | 20.0 | 20.0 | 97.0 | 97.0 |",
+        "| 1000 | 94.0 | 98.0 | 90.0 | 50.0 | 96.0 | 97.0 |",
+    ]
+    (sweep,) = sweeps(tmp_path, "smoke")
+    assert sweep.chosen is None
+    assert [point.lam for point in sweep.curves["accuracy.clean"]] == [7.0, 1e3]
