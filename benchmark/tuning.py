@@ -49,7 +49,7 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     """One configuration: its score on each tuning seed (0 where it failed) and the seconds of its method calls.
 
-    ``metrics``: on each tuning seed what the score was made of, where the task says it.
+    ``metrics``: on each tuning seed what the score was made of, where the task says it; empty where it failed.
     """
 
     parameters: dict[str, Any]
@@ -184,7 +184,7 @@ def _build_base(scenario: Scenario, seed: int, setting: pool.Setting) -> None:
 
 
 def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, Range], setting: pool.Setting) -> Study:
-    """In a worker: try the defaults, then what Optuna's seeded sampler proposes."""
+    """In a worker: try the defaults, or what is next to them, then what Optuna's seeded sampler proposes."""
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
@@ -244,10 +244,16 @@ def _evaluate(
     for seed in suite.tuning.seeds:
         found, taken, failure = amend_for_selection(scenario, method, parameters, seed, pool.make_context(setting))
         scores.append(found.score)
-        metrics += [dict(found.metrics)] if found.metrics else []
+        metrics.append(dict(found.metrics))
         seconds += taken
         failures += [failure] if failure else []
-    return Trial(parameters, scores, sum(scores) / len(scores), seconds, failures, metrics)
+    return Trial(parameters, scores, sum(scores) / len(scores), seconds, failures, metrics if any(metrics) else [])
+
+
+def _first(study: Study) -> str:
+    """What was tried first: the defaults, where the space has them."""
+    defaults = METHODS.get(study.method, study.task).defaults()
+    return "defaults" if study.trials[0].parameters == defaults else "nearest to the defaults"
 
 
 def _keep(study: Study, results: Path, suite: Path) -> None:
@@ -261,7 +267,7 @@ def _keep(study: Study, results: Path, suite: Path) -> None:
     methods = table.setdefault(study.scenario, tomlkit.table())
     provenance = (
         f"best of {len(study.trials)} by {study.criterion}, mean of seeds {', '.join(map(str, study.seeds))}: "
-        f"{study.best.score:.3f} (defaults {study.trials[0].score:.3f})"
+        f"{study.best.score:.3f} ({_first(study)} {study.trials[0].score:.3f})"
     )
     entry = tomlkit.inline_table()
     entry.update(msgspec.to_builtins(Tuned(study.chosen, provenance)))

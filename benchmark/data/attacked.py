@@ -38,8 +38,8 @@ class Pair:
 class Attacked:
     """A biased training set and held-out samples to tell what a classifier makes of the artefact; on one device.
 
-    ``learnt``: what the base model is trained on. ``train``: what methods get, which is the same but for samples whose
-    label is wrong there; attributes are 1 where a sample carries the artefact as a shortcut, masks say where.
+    ``learnt``: what the base model is trained on. ``train``: what methods get, which is the same but for what a
+    backdoor put there; attributes are 1 where a sample carries the artefact as a shortcut, masks say where.
     ``clean``: training samples without the shortcut. ``biased``: the class that it stands for; ``legitimate``: classes
     that the artefact is evidence for (never attacked). ``checksum``: 16 hex digits. ``origin``: what a reader must know
     of how the samples came about. ``paired``: attacked samples are the clean ones, in the same order.

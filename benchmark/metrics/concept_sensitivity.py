@@ -28,7 +28,7 @@ def directional(head: nn.Module, a: Tensor, h: Tensor, target: int, batch: int =
 def _along(gradient: Tensor, h: Tensor) -> Tensor:
     """Gradients (B, C, P) along h (C,), (B, P); 0 where the part along h is rounding only."""
     along = torch.einsum("bcp,c->bp", gradient, h)
-    return along.where(along.abs() > ZERO * gradient.norm(dim=1) * h.norm(), 0.0)
+    return along.where(~(along.abs() <= ZERO * gradient.norm(dim=1) * h.norm()), 0.0)  # what is no number stays
 
 
 def tcav(derivatives: Tensor) -> Measured:
@@ -37,7 +37,7 @@ def tcav(derivatives: Tensor) -> Measured:
     derivatives: (N, P). 0.5 is the aim: the concept is no evidence either way. Blank where all are 0.
     """
     whole = derivatives.sum(1)
-    whole = whole.where(whole.abs() > ZERO * derivatives.abs().sum(1), 0.0)
+    whole = whole.where(~(whole.abs() <= ZERO * derivatives.abs().sum(1)), 0.0)
     return _positive(whole)
 
 
@@ -48,14 +48,21 @@ def tcav_positions(derivatives: Tensor) -> Measured:
 
 def sensitivity(derivatives: Tensor) -> Measured:
     """Mean over samples of |derivative| (eq. A.6), summed over positions: logits for a unit's shift at all of them."""
-    return Measured(float(derivatives.sum(1).abs().mean()), len(derivatives))
+    return _mean(derivatives.sum(1).abs())
 
 
 def sensitivity_positions(derivatives: Tensor) -> Measured:
     """Mean of |derivative| over samples and positions, as in the paper's code."""
-    return Measured(float(derivatives.abs().mean()), len(derivatives))
+    return _mean(derivatives.abs())
+
+
+def _mean(values: Tensor) -> Measured:
+    """Blank where one is not finite."""
+    return Measured(float(values.mean()), values.numel()) if values.isfinite().all() else Measured(None, 0)
 
 
 def _positive(values: Tensor) -> Measured:
+    if not values.isfinite().all():
+        return Measured(None, 0)
     some = values[values != 0]
     return Measured(float((some > 0).double().mean()) if len(some) else None, len(some))

@@ -71,7 +71,7 @@ def base_model(scenario: BiasCorrection, seed: int, context: Context) -> nn.Modu
         "pretrained": scenario.pretrained,
     }
     build = partial(_network, scenario, len(data.classes), _shape(data))
-    split_at(build(), layer_of(scenario))  # a layer that is none is told before anything is trained
+    _check_layer(build().eval(), scenario, data)
     recipe = scenario.training
     return base_models.trained(data.learnt, len(data.classes), scenario.model, recipe, seed, context, key, build)
 
@@ -81,6 +81,15 @@ def _network(scenario: BiasCorrection, num_classes: int, shape: tuple[int, ...])
     if scenario.rectified:
         rectify_again(model, scenario.layer)
     return model
+
+
+def _check_layer(network: nn.Module, scenario: BiasCorrection, data: Attacked) -> None:
+    """InputError for a layer that cannot be corrected at, before anything is trained."""
+    body = split_at(network, layer_of(scenario)).body
+    with torch.no_grad():
+        shape = tuple(body(data.train.inputs(torch.arange(2)).cpu()).shape)
+    if len(shape) != 4:
+        raise InputError(f"layer {scenario.layer!r}: its output must be (B, C, H, W), not {shape}")
 
 
 def layer_of(scenario: BiasCorrection) -> str:
@@ -158,7 +167,7 @@ def selection_score(scenario: BiasCorrection, seed: int, amended: nn.Module, con
     found |= _sensitivity(_bare(amended, base, scenario), scenario, data, data.selection)
     values = {name: measured.value for name, measured in found.items() if measured.value is not None}
     score = values["accuracy.attacked"] / 100
-    within = values["accuracy.clean"] >= before - scenario.floor
+    within = values["accuracy.clean"] >= before - scenario.floor - 1e-9  # the same share may be rounded otherwise
     return Selected(score if within else score - BELOW, values)
 
 

@@ -74,7 +74,7 @@ def scenario(task: Any, **changes: Any) -> Debias:
 
 def run(name: str, settings: Debias, context: Context, **parameters: Any) -> tuple[nn.Module, Ledger]:
     """The network that a method of that name trains, and what it has read."""
-    info, task = METHODS.get(name), TASKS.get(settings.task)
+    info, task = METHODS.get(name, settings.task), TASKS.get(settings.task)
     base = task.load().base_model(settings, SEED, context)
     ledgers: list[Ledger] = []
     watch = Stopwatch(context.device)
@@ -90,7 +90,7 @@ def elsewhere(tmp_path: Path, deterministic: None) -> Callable[[str], Context]:
 
 def test_all_baselines_are_found() -> None:
     for name in (*EVERYWHERE, *KNOWN):
-        info = METHODS.get(name)
+        info = METHODS.get(name, "debias-known")
         assert info.kind == "baseline"
         assert info.tasks == (("debias-known",) if name in KNOWN else ("debias-known", "debias-unknown"))
         assert {p.name: p.default for p in info.parameters}.items() >= {"lr_scale": 1.0, "decay_scale": 1.0}.items()

@@ -71,7 +71,7 @@ def make(digits: Samples, base: nn.Module) -> Make:
 
 def run(name: str, problem: ForgetProblem, **parameters: float) -> nn.Module:
     seed_globals(0)
-    return load(METHODS.get(name))(problem, **parameters)
+    return load(METHODS.get(name, "class-forget"))(problem, **parameters)
 
 
 @torch.no_grad()
@@ -111,7 +111,7 @@ def test_contract(name: str, classes: tuple[int, ...], make: Make, base: nn.Modu
     held = state_hash(base)
     results = []
     for _ in range(2):
-        problem, ledger = make(classes, METHODS.get(name).access)
+        problem, ledger = make(classes, METHODS.get(name, "class-forget").access)
         result = run(name, problem)
         assert ledger.violations == []
         assert not any(module.training for module in result.modules())
@@ -127,7 +127,7 @@ def test_contract(name: str, classes: tuple[int, ...], make: Make, base: nn.Modu
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_amends_a_model_that_is_already_amended_and_wrapped(name: str, make: Make, base: nn.Module) -> None:
-    problem, ledger = make((5,), METHODS.get(name).access, LogitMask(base, (2,)))
+    problem, ledger = make((5,), METHODS.get(name, "class-forget").access, LogitMask(base, (2,)))
     result = run(name, problem)
     logits = result(make()[0].retain.everything().x)
     assert ledger.violations == []
@@ -165,7 +165,7 @@ def test_spaces_name_known_hyper_parameters_and_allowed_values() -> None:
     spaces = tomllib.loads(text)
     assert set(BASELINES) <= set(spaces)
     for name in BASELINES:
-        parameters = {p.name: p for p in METHODS.get(name).parameters}
+        parameters = {p.name: p for p in METHODS.get(name, "class-forget").parameters}
         assert 1 <= len(spaces[name]) <= 3
         for field, space in spaces[name].items():
             for value in space.get("choices") or [space["low"], space["high"]]:

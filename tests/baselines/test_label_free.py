@@ -98,13 +98,13 @@ def make(digits: Samples) -> Make:
 
 def run(name: str, problem: ForgetProblem, **parameters: float) -> nn.Module:
     seed_globals(0)
-    return load(METHODS.get(name))(problem, **parameters)
+    return load(METHODS.get(name, "label-free-forget"))(problem, **parameters)
 
 
 def check(name: str, kind: str, net: Callable[[], nn.Module], make: Make) -> None:
     results = []
     for _ in range(2):
-        problem, ledger = make(kind, METHODS.get(name).access, net)
+        problem, ledger = make(kind, METHODS.get(name, "label-free-forget").access, net)
         before = state_hash(problem.model)
         result = run(name, problem, **RATES.get(name.removesuffix("+few-labels"), {}))
         assert ledger.violations == []
@@ -135,7 +135,10 @@ def test_contract_with_batch_norm(name: str, make: Make) -> None:
 
 
 def test_only_bad_teacher_and_the_original_go_without_labels() -> None:
-    assert {name for name in NAMES if METHODS.get(name).access.label_free} == {"bad-teacher", "original"}
+    assert {name for name in NAMES if METHODS.get(name, "label-free-forget").access.label_free} == {
+        "bad-teacher",
+        "original",
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,7 +150,10 @@ def test_bad_teacher_reads_no_label(kind: str, make: Make) -> None:
 
 @pytest.mark.parametrize("name", FEW)
 def test_few_labels_are_the_same_method_on_fewer_samples(name: str, make: Make) -> None:
-    few, full = METHODS.get(name), METHODS.get(name.removesuffix("+few-labels"))
+    few, full = (
+        METHODS.get(name, "label-free-forget"),
+        METHODS.get(name.removesuffix("+few-labels"), "label-free-forget"),
+    )
     assert (few.module, few.function, few.paper) == (full.module, full.function, full.paper)
     assert (few.tasks, few.kind) == (("label-free-forget",), "baseline")
     assert few.access == Access(few_labels=True, **full.access.views)
@@ -161,7 +167,7 @@ def test_few_labels_are_the_same_method_on_fewer_samples(name: str, make: Make) 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.split("+")[0] not in ("original", "retrain", "sisa")])
 def test_spaces_hold_the_defaults_and_allowed_values(name: str) -> None:
     text = (Path(inspect.getfile(benchmark)).parent / "suites/spaces.toml").read_text("utf-8")
-    parameters = {p.name: p for p in METHODS.get(name).parameters}
+    parameters = {p.name: p for p in METHODS.get(name, "label-free-forget").parameters}
     for field, space in tomllib.loads(text)[name].items():
         known = parameters[field]
         values = space.get("choices") or [space["low"], space["high"]]

@@ -54,7 +54,7 @@ def test_a_suite_from_a_file(write: Write) -> None:
     one = suite.scenarios["one"]
     assert list(one.methods) == ["original", "retrain", "svd-forgetting", "finetune"]
     assert one.methods["svd-forgetting"] == {**METHODS.get("svd-forgetting").defaults(), "alpha_r": 30.0}
-    assert one.methods["finetune"] == METHODS.get("finetune").defaults()
+    assert one.methods["finetune"] == METHODS.get("finetune", "class-forget").defaults()
     assert one.provenance["svd-forgetting"] == "by hand"
     assert one.provenance["finetune"] == "defaults"
     assert one.settings.training.epochs == 2
@@ -67,7 +67,7 @@ def test_all_methods_of_the_task_where_none_are_named(write: Write) -> None:
 
 def test_methods_come_references_first_and_cheats_last() -> None:
     names = methods_of("class-forget")
-    kinds = [METHODS.get(name).kind for name in names]
+    kinds = [METHODS.get(name, "class-forget").kind for name in names]
     assert names[:2] == ["original", "retrain"]
     assert sorted(kinds, key=["reference", "paper", "baseline", "cheat"].index) == kinds
     assert kinds[-1] == "cheat"

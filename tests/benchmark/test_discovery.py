@@ -47,7 +47,7 @@ def test_a_method_asks_for_what_its_tasks_offer(info: MethodInfo) -> None:
 
 def test_names_that_scripts_depend_on() -> None:
     assert {"original", "retrain", "logit-mask", "finetune", "svd-forgetting", "svd-forgetting+search"} <= set(METHODS)
-    assert [METHODS.get(n).kind for n in ("svd-forgetting", "finetune", "retrain", "logit-mask")] == [
+    assert [METHODS.get(n, "class-forget").kind for n in ("svd-forgetting", "finetune", "retrain", "logit-mask")] == [
         "paper", "baseline", "reference", "cheat",
     ]  # fmt: skip
 
@@ -134,7 +134,7 @@ def test_a_positional_hyper_parameter_is_refused() -> None:
 )
 def test_wrong_hyper_parameters_name_place_field_and_value(method: str, given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=f"^my place: .*{said}"):
-        check_parameters(METHODS.get(method), given, "my place")
+        check_parameters(METHODS.get(method, "class-forget"), given, "my place")
 
 
 def test_given_hyper_parameters_are_laid_over_the_defaults_in_their_type() -> None:
@@ -145,7 +145,7 @@ def test_given_hyper_parameters_are_laid_over_the_defaults_in_their_type() -> No
 
 
 def test_load_refuses_a_function_that_is_not_that_method() -> None:
-    info = METHODS.get("finetune")
+    info = METHODS.get("finetune", "class-forget")
     impostor = MethodInfo(**{**vars(info), "name": "something-else"})
     with pytest.raises(ValueError, match="is not declared as method 'something-else'"):
         load(impostor)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError
+from benchmark.running import cell, pool
 from benchmark.suite import FOLDER, load_suite
-from benchmark.tasks import TASKS
-from benchmark.tuning import Range, Study, Trial, _bases, _keep, _suggest, space_of, spaces
+from benchmark.tasks import TASKS, Selected
+from benchmark.tuning import Range, Study, Trial, _bases, _evaluate, _first, _keep, _study, _suggest, space_of, spaces
 
 pytest.importorskip("tomlkit")
 
 
-#: Base models a seed of the suite ``embedded``, by network.
-LEARNT = {"vgg-small": 1, "resnet-small": 1, "laf-cnn": 2, "cmnist-mlp": 2}
+#: Base models a seed of the suite ``embedded``, by network: each artefact makes one of its own.
+LEARNT = {"vgg-small": 1 + 2, "resnet-small": 1 + 3, "laf-cnn": 2, "cmnist-mlp": 2}
 
 
 def study(scores: list[float]) -> Study:
@@ -64,8 +67,13 @@ def test_a_choice_is_written_into_the_suite_with_its_provenance(tmp_path: Path) 
     _keep(study([0.5, 0.9, 0.25]), tmp_path / "results", path)
     suite = load_suite(str(path))
     digits = suite.scenarios["digits"]
-    assert digits.methods["finetune"] == {**METHODS.get("finetune").defaults(), "lr": 0.2}
-    assert "best of 3 by criterion, mean of seeds 102, 105: 0.900 (defaults 0.500)" in digits.provenance["finetune"]
+    assert digits.methods["finetune"] == {**METHODS.get("finetune", "class-forget").defaults(), "lr": 0.2}
+    said = "best of 3 by criterion, mean of seeds 102, 105: 0.900 ("
+    assert f"{said}nearest to the defaults 0.500)" in digits.provenance["finetune"]
+    first = {**METHODS.get("finetune", "class-forget").defaults()}
+    as_they_are = study([0.5, 0.9])
+    trials = [msgspec.structs.replace(as_they_are.trials[0], parameters=first), as_they_are.trials[1]]
+    assert _first(msgspec.structs.replace(as_they_are, trials=trials)) == "defaults"
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         line for line in path.read_text().splitlines() if line.startswith("#")
     ]
@@ -99,3 +107,138 @@ def test_a_space_for_an_unknown_hyper_parameter_is_bad_input(tmp_path: Path, mon
     (tmp_path / "spaces.toml").write_text("[finetune]\nlr = { lo = 0.1, high = 1.0 }\n")
     with pytest.raises(InputError, match="unknown key 'lo'; did you mean log or low"):
         spaces("class-forget")
+
+
+# What is next to the defaults.
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "expected"),
+    [
+        (Range(low=0.1, high=0.5), 0.3, 0.3),
+        (Range(low=0.1, high=0.5), 0.1, 0.1),
+        (Range(low=0.1, high=0.5), 0.05, 0.1),
+        (Range(low=0.1, high=0.5), 7, 0.5),
+        (Range(low=1e-4, high=1e-1, log=True), 1e-3, 1e-3),
+        (Range(low=1e-4, high=1e-1, log=True), 1.0, 1e-1),
+        (Range(choices=[5, 10, 20]), 10, 10),
+        (Range(choices=[5, 10, 20]), 11, 5),
+        (Range(choices=[2]), 10, 2),
+        (Range(choices=["svm", "signal"]), "signal", "signal"),
+        (Range(choices=["svm", "ridge"]), "signal", "svm"),
+    ],
+)
+def test_what_is_nearest_to_a_default(space: Range, value: Any, expected: Any) -> None:
+    assert space.nearest(value) == expected
+
+
+def studied(
+    task: str, scenario: str, method: str, ranges: dict[str, Range], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Study:
+    """A study of the suite ``smoke`` in which what is tried scores the less the later it is tried."""
+    tried: list[dict[str, Any]] = []
+
+    def evaluate(suite: Any, scenario: Any, method: str, parameters: dict[str, Any], setting: Any) -> Trial:
+        tried.append(parameters)
+        score = 1 / len(tried)
+        return Trial(parameters, [score], score, 1.0, [], [{"accuracy.clean": 100 * score}])
+
+    monkeypatch.setattr("benchmark.tuning._evaluate", evaluate)
+    suite = load_suite("smoke")
+    assert suite.scenarios[scenario].task == task
+    return _study(suite, suite.scenarios[scenario], method, ranges, pool.Setting(tmp_path, tmp_path, "cpu", 1, 60.0))
+
+
+@pytest.mark.parametrize(
+    ("ranges", "first"),
+    [
+        ({"lr": Range(low=1e-4, high=1e-1, log=True), "epochs": Range(choices=[5, 10, 20])}, {}),
+        ({"lr": Range(low=0.01, high=0.1), "epochs": Range(choices=[2])}, {"lr": 0.01, "epochs": 2}),
+        ({"lr": Range(low=1e-6, high=1e-4, log=True)}, {"lr": 1e-4}),
+    ],
+    ids=["defaults", "both elsewhere", "above"],
+)
+def test_a_study_starts_from_the_defaults_or_what_is_next_to_them(
+    ranges: dict[str, Range], first: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    found = studied("bias-correction", "digits-patch", "finetune", ranges, tmp_path, monkeypatch)
+    defaults = METHODS.get("finetune", "bias-correction").defaults()
+    assert found.trials[0].parameters == {**defaults, **first}
+    assert found.chosen == {name: found.trials[0].parameters[name] for name in ranges}
+    assert len(found.trials) == 12
+    assert len({str(trial.parameters) for trial in found.trials}) == 12
+
+
+def test_few_choices_are_all_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+    ranges = spaces("bias-correction")["rr-clarc"]
+    found = studied("bias-correction", "digits-patch", "rr-clarc", ranges, tmp_path, monkeypatch)
+    assert sorted(trial.parameters["lam"] for trial in found.trials) == sorted(ranges["lam"].choices or [])
+    ranges = spaces("bias-correction")["p-clarc"]
+    found = studied("bias-correction", "digits-patch", "p-clarc", ranges, tmp_path, monkeypatch)
+    assert {trial.parameters["concept"] for trial in found.trials} == {"signal", "svm", "ridge", "lasso", "logistic"}
+    assert len(found.trials) == 5  # there are no more
+
+
+# What a score was made of.
+
+
+def test_a_trial_keeps_what_the_task_says_of_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {102: {"accuracy.clean": 97.0, "tcav": 0.5}, 105: {"accuracy.clean": 95.0}, 108: {"accuracy.clean": 93.0}}
+    asked = []
+
+    def amend(scenario: Any, method: str, parameters: Any, seed: int, context: Any) -> tuple[Selected, float, str]:
+        asked.append((scenario.name, method, parameters, seed))
+        return Selected(seed / 1000, values[seed]), 0.5, ""
+
+    monkeypatch.setattr(cell, "amend_for_selection", amend)
+    suite = load_suite("smoke")
+    setting = pool.Setting(tmp_path, tmp_path, "cpu", 1, 60.0)
+    found = _evaluate(suite, suite.scenarios["digits-patch"], "rr-clarc", {"lam": 5.0}, setting)
+    assert asked == [("digits-patch", "rr-clarc", {"lam": 5.0}, seed) for seed in (102, 105, 108)]
+    assert found == Trial(
+        {"lam": 5.0}, [0.102, 0.105, 0.108], pytest.approx(0.105), 1.5, [], [values[seed] for seed in (102, 105, 108)]
+    )
+
+
+def test_a_trial_without_metrics_and_one_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def amend(scenario: Any, method: str, parameters: Any, seed: int, context: Any) -> tuple[Selected, float, str]:
+        return (Selected(0.0), 0.0, "it did not work") if seed == 105 else (Selected(0.6), 0.5, "")
+
+    monkeypatch.setattr(cell, "amend_for_selection", amend)
+    suite = load_suite("smoke")
+    found = _evaluate(
+        suite, suite.scenarios["digits"], "finetune", {}, pool.Setting(tmp_path, tmp_path, "cpu", 1, 60.0)
+    )
+    assert (found.scores, found.failures, found.metrics) == ([0.6, 0.0, 0.6], ["it did not work"], [])
+    assert found.score == pytest.approx(0.4)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Where :func:`_keep` puts the studies of this test, beside a suite of its own."""
+    (tmp_path / "mine.toml").write_text((FOLDER / "smoke.toml").read_text().replace('name = "smoke"', 'name = "mine"'))
+    return tmp_path / "results/tuning/smoke/class-forget/digits/finetune.json"
+
+
+def test_metrics_are_kept_and_read_back(kept: Path, tmp_path: Path) -> None:
+    plain = study([0.5, 0.9])
+    told = [{"accuracy.clean": 97.0, "accuracy.attacked": 50.0}, {"accuracy.clean": 96.0}]
+    trials = [msgspec.structs.replace(plain.trials[0], metrics=told), plain.trials[1]]
+    _keep(msgspec.structs.replace(plain, trials=trials), tmp_path / "results", tmp_path / "mine.toml")
+    found = msgspec.json.decode(kept.read_bytes(), type=Study)
+    assert found.trials == trials
+    assert [trial.metrics for trial in found.trials] == [told, []]
+    assert [sorted(trial) for trial in json.loads(kept.read_text())["trials"]] == [
+        ["failures", "metrics", "parameters", "score", "scores", "seconds"],
+        ["failures", "parameters", "score", "scores", "seconds"],
+    ]
+
+
+def test_studies_from_before_there_were_metrics_are_readable(kept: Path, tmp_path: Path) -> None:
+    _keep(study([0.5, 0.9]), tmp_path / "results", tmp_path / "mine.toml")
+    assert "metrics" not in kept.read_text()  # as they were written then
+    found = msgspec.json.decode(kept.read_bytes(), type=Study)
+    assert [trial.metrics for trial in found.trials] == [[], []]
+    assert found.best.score == 0.9

@@ -301,7 +301,7 @@ def test_where_the_artefact_is_legitimate_both_corrections_stand_side_by_side(tm
     specific = msgspec.structs.replace(study, method="rr-clarc+class-specific", trials=one)
     path.with_name("rr-clarc+class-specific.json").write_bytes(msgspec.json.encode(specific))
     lines = legitimate_tables(tmp_path, "smoke")["digits-patch"]
-    assert [line for line in lines if line.startswith("| 0 ") or line.startswith("| 1")] == [
+    assert [line for line in lines if line.startswith(("| 0 ", "| 1"))] == [
         "| 0 | 98.0 | 98.0 | 20.0 | 20.0 | 97.0 | 97.0 |",
         "| 1000 | 94.0 | 98.0 | 90.0 | 50.0 | 96.0 | 97.0 |",
     ]

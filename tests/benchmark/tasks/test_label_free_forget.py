@@ -261,7 +261,7 @@ def test_the_order_is_the_same_for_every_method_and_the_seeds(context: Context) 
 
 @pytest.mark.parametrize(("method", "told"), [("laf", ()), ("laf-r", (3,)), ("bad-teacher", ()), ("finetune", (3,))])
 def test_who_reads_no_label_is_not_told_the_class(method: str, told: tuple[int, ...], context: Context) -> None:
-    found = problem(scenario("class-removal"), 3, context, METHODS.get(method).access)
+    found = problem(scenario("class-removal"), 3, context, METHODS.get(method, TASK.name).access)
     assert found.forget_classes == told
 
 
@@ -319,7 +319,7 @@ def test_labels_are_guarded_and_counted_as_ever(context: Context) -> None:
 
 def retrained(settings: LabelFreeForget, context: Context) -> nn.Module:
     """Trained without the forget set of seed 0; kept beside the base models, for all tests of a run."""
-    info = METHODS.get("retrain")
+    info = METHODS.get("retrain", TASK.name)
     found = problem(settings, 0, context, info.access)
     key = {"kind": "retrained for a test", "settings": settings}
     model = found.build_model()
@@ -418,7 +418,7 @@ def test_the_selection_score_by_hand(kind: Kind, context: Context) -> None:
         else:
             forgotten = share(model, dataset.train.inputs()[sets.forget], sets.labels[sets.forget])
             expected = share(model, x, labels) * (1 - abs(forgotten - unseen))
-        scores.append(forgetting.selection_score(settings, 0, model, context))
+        scores.append(forgetting.selection_score(settings, 0, model, context).score)
         assert scores[-1] == pytest.approx(expected, abs=1e-6)
         assert 0 <= scores[-1] <= 1
     assert scores[1] > scores[0] + (0.0 if kind == "data-removal" else 0.3)
