@@ -29,6 +29,10 @@ from benchmark.tasks import TASKS
 FORGETTING = ("class-forget", "label-free-forget")
 
 
+#: A margin closer to 0 than that is 0.
+ROUNDING = 1e-9
+
+
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The values that one hyper-parameter may take: ``choices``, or from ``low`` to ``high``."""
 
@@ -50,6 +54,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     """One configuration: its score on each tuning seed (0 where it failed) and the seconds of its method calls.
 
     ``metrics``: on each tuning seed what the score was made of, where the task says it; empty where it failed.
+    ``margin``: by how much the task's condition was met, mean over seeds.
     """
 
     parameters: dict[str, Any]
@@ -58,6 +63,12 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float
     failures: list[str]
     metrics: list[dict[str, float]] = []
+    margin: float = 0.0
+
+    @property
+    def allowed(self) -> bool:
+        """Whether no seed failed and the condition was met."""
+        return not self.failures and self.margin >= -ROUNDING
 
 
 class Study(msgspec.Struct, frozen=True):
@@ -81,8 +92,16 @@ class Study(msgspec.Struct, frozen=True):
 
 
 def best_of(trials: list[Trial]) -> Trial:
-    """The highest score among those that failed on no seed, if there are any; of equal ones the first tried."""
-    return max(trials, key=lambda trial: (not trial.failures, trial.score))
+    """The highest score among those that failed on no seed and met the condition; of equal ones the first tried.
+
+    Where none met it, the one that came nearest; where all failed, the highest score.
+    """
+
+    def worth(trial: Trial) -> tuple[bool, bool, float]:
+        nearest = trial.margin if not trial.failures else trial.score
+        return not trial.failures, trial.allowed, trial.score if trial.allowed else nearest
+
+    return max(trials, key=worth)
 
 
 def spaces(task: str) -> dict[str, dict[str, Range]]:
@@ -197,7 +216,7 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
         key = str(given)
         if key not in tried:  # what is proposed again counts once
             tried[key] = _evaluate(suite, scenario, method, given, setting)
-        return tried[key].score
+        return tried[key].score if tried[key].allowed else tried[key].score - 1
 
     seed = derive(0, "tuning", scenario.name, method) % 2**32
     sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
@@ -240,14 +259,17 @@ def _evaluate(
     scores: list[float] = []
     failures: list[str] = []
     metrics: list[dict[str, float]] = []
+    margins: list[float] = []
     seconds = 0.0
     for seed in suite.tuning.seeds:
         found, taken, failure = amend_for_selection(scenario, method, parameters, seed, pool.make_context(setting))
         scores.append(found.score)
         metrics.append(dict(found.metrics))
+        margins.append(found.margin)
         seconds += taken
         failures += [failure] if failure else []
-    return Trial(parameters, scores, sum(scores) / len(scores), seconds, failures, metrics if any(metrics) else [])
+    kept, n = metrics if any(metrics) else [], len(scores)
+    return Trial(parameters, scores, sum(scores) / n, seconds, failures, kept, sum(margins) / n)
 
 
 def _first(study: Study) -> str:

@@ -25,6 +25,7 @@ class Trial(msgspec.Struct, frozen=True):
     scores: list[float | None]
     failures: list[str]
     metrics: list[dict[str, float | None]] = []
+    margin: float = 0.0
 
 
 class Study(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ class Sweep:
     """One scenario: points by metric, lambda rising; metrics without any are left out.
 
     ``chosen``: None where that is lambda = 0, which has no place on the axis. ``refused``: the values of lambda at
-    which a tuning seed failed or fell below the scenario's floor of clean accuracy, which a score below 0 tells.
+    which a tuning seed failed, or clean accuracy fell below the scenario's floor, which a margin below 0 tells.
     """
 
     scenario: str
@@ -94,7 +95,7 @@ def _sweep(study: Study) -> Sweep:
     for name in METRICS:
         points = [_point(lam, (values.get(name) for values in trials[lam].metrics)) for lam in sorted(trials)]
         curves[name] = [point for point in points if point is not None]
-    refused = (lam for lam, trial in trials.items() if trial.failures or any((s or 0) < 0 for s in trial.scores))
+    refused = (lam for lam, trial in trials.items() if trial.failures or trial.margin < 0)
     shown = {name: points for name, points in curves.items() if points}
     return Sweep(study.scenario, tuple(study.seeds), chosen, shown, frozenset(refused))
 

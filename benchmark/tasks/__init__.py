@@ -37,10 +37,15 @@ class Evaluation:
 
 
 class Selected(NamedTuple):
-    """What a network is worth to tuning, higher is better, and metrics on the selection split that say why."""
+    """What a network is worth to tuning, higher is better, and metrics on the selection split that say why.
+
+    ``margin``: by how much a condition is met; what does not meet it on average over seeds, with a margin below 0,
+    comes after all that does.
+    """
 
     score: float
     metrics: Mapping[str, float] = {}
+    margin: float = 0.0
 
 
 def _as_it_is(model: nn.Module) -> nn.Module:

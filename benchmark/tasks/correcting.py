@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 #: Samples a forward pass.
 BATCH = 500
-#: What a network under the floor scores less: more than any number of seeds above it can make up for.
-BELOW = 1_000.0
 #: Attacked test samples at most whose relevance is computed.
 EXPLAINED = 200
 #: Pictures that are kept of a scenario with examples.
@@ -155,10 +153,9 @@ def _activations(body: nn.Module, samples: Samples) -> Tensor:
 
 
 def selection_score(scenario: BiasCorrection, seed: int, amended: nn.Module, context: Context) -> Selected:
-    """Accuracy on the attacked selection split, as a fraction; less BELOW where clean accuracy is below the floor.
+    """Accuracy on the attacked selection split, as a fraction.
 
-    The floor is the base model's clean accuracy on that split less the scenario's ``floor`` points. Scores are averaged
-    over seeds: what is under the floor on fewer of them is preferred.
+    The margin: points by which clean accuracy there is above the floor, the base model's less the scenario's ``floor``.
     """
     data = data_of(scenario, seed, context.device)
     base = base_model(scenario, seed, context)
@@ -166,9 +163,8 @@ def selection_score(scenario: BiasCorrection, seed: int, amended: nn.Module, con
     found = _accuracies(amended, data.selection, data.legitimate)
     found |= _sensitivity(_bare(amended, base, scenario), scenario, data, data.selection)
     values = {name: measured.value for name, measured in found.items() if measured.value is not None}
-    score = values["accuracy.attacked"] / 100
-    within = values["accuracy.clean"] >= before - scenario.floor - 1e-9  # the same share may be rounded otherwise
-    return Selected(score if within else score - BELOW, values)
+    margin = values["accuracy.clean"] - (before - scenario.floor)
+    return Selected(values["accuracy.attacked"] / 100, values, margin)
 
 
 def _accuracies(model: nn.Module, pair: Pair, legitimate: tuple[int, ...]) -> dict[str, Measured]:

@@ -15,7 +15,20 @@ from benchmark.errors import InputError
 from benchmark.running import cell, pool
 from benchmark.suite import FOLDER, load_suite
 from benchmark.tasks import TASKS, Selected
-from benchmark.tuning import Range, Study, Trial, _bases, _evaluate, _first, _keep, _study, _suggest, space_of, spaces
+from benchmark.tuning import (
+    Range,
+    Study,
+    Trial,
+    _bases,
+    _evaluate,
+    _first,
+    _keep,
+    _study,
+    _suggest,
+    best_of,
+    space_of,
+    spaces,
+)
 
 pytest.importorskip("tomlkit")
 
@@ -58,6 +71,17 @@ def test_a_scenario_may_have_a_space_of_its_own() -> None:
 def test_the_best_of_equal_trials_is_the_first() -> None:
     assert study([0.5, 0.9, 0.9]).best.parameters == {"lr": 0.2}
     assert study([0.5]).best.score == 0.5
+
+
+def test_what_meets_the_condition_comes_before_what_does_not() -> None:
+    first, second, third = study([0.5, 0.9, 0.95]).trials
+    below = [msgspec.structs.replace(second, margin=-0.1), msgspec.structs.replace(third, margin=-0.2)]
+    assert best_of([first, *below]) == first
+    assert best_of([msgspec.structs.replace(first, margin=-1e-12), *below]).score == 0.5  # rounding
+    assert best_of(below).margin == -0.1  # where none meets it: the one that comes nearest
+    failed = msgspec.structs.replace(third, failures=["seed 102: ValueError: no"])
+    assert best_of([failed, *below]).margin == -0.1
+    assert best_of([failed]) == failed
 
 
 def test_a_choice_is_written_into_the_suite_with_its_provenance(tmp_path: Path) -> None:

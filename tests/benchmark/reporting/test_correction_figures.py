@@ -33,10 +33,10 @@ def metrics(clean: float, attacked: float, tcav: float | None = 0.5) -> dict[str
 
 
 def trial(lam: Any, values: list[dict[str, float]], refused: int = 0, failures: int = 0) -> Trial:
-    """A trial at ``lam`` that fell below the floor on ``refused`` seeds and failed on others."""
-    scores = [own["accuracy.attacked"] / 100 - (i < refused) for i, own in enumerate(values)] + [0.0] * failures
+    """A trial at ``lam`` that fell ``refused`` points below the floor and failed on some seeds."""
+    scores = [own["accuracy.attacked"] / 100 for own in values] + [0.0] * failures
     reasons = ["seed 105: ValueError: no"] * failures
-    return Trial({"lam": lam, "lr": 0.001}, scores, sum(scores) / len(scores), 1.0, reasons, values)
+    return Trial({"lam": lam, "lr": 0.001}, scores, sum(scores) / len(scores), 1.0, reasons, values, 0.5 - refused)
 
 
 TRIALS = [
