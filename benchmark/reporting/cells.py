@@ -25,8 +25,8 @@ def interval(cell: MetricCell | None) -> str:
     if cell.low is None or cell.high is None or cell.high == cell.low:
         return text
     half = (cell.high - cell.low) / 2
-    least = 0.001 if cell.unit == "" else 0.1
-    return f"{text} ± {number(half, cell.unit) if half >= least else f'<{least}'}"
+    least = 10 ** -DECIMALS.get(cell.unit, 1)
+    return f"{text} ± {number(half, cell.unit) if half >= least else f'<{least:g}'}"
 
 
 def columns(task: Task, rows: list[Row]) -> list[str]:

@@ -736,7 +736,7 @@ def test_standardisation_is_folded_into_the_layer(classes: list[int]) -> None:
     x, y, group = cloud([80, 20, 30, 60], classes)
     x[:, 1] = 4.0  # a feature that is always the same
     layer = nn.Linear(5, len(set(classes)))
-    two_stage.refit(layer, x, y, group, 0.05)
+    two_stage.refit(layer, x, y, two_stage.equal_groups(group), 0.05)
     scaler = StandardScaler().fit(x.double().numpy())
     weights = two_stage.equal_groups(group).numpy()
     model = LogisticRegression(
@@ -755,12 +755,14 @@ def test_rows_of_classes_without_a_sample_are_kept() -> None:
     x, y, group = cloud([40, 20, 30], [0, 2, 2])
     layer = nn.Linear(5, 4)
     before = copy.deepcopy(layer)
-    two_stage.refit(layer, x, y, group, 0.05)
+    two_stage.refit(layer, x, y, two_stage.equal_groups(group), 0.05)
     for row in (1, 3):
         assert torch.equal(layer.weight[row], before.weight[row])
         assert torch.equal(layer.bias[row], before.bias[row])
     assert not torch.equal(layer.weight[[0, 2]], before.weight[[0, 2]])
-    two_stage.refit(layer, x[y == 2], y[y == 2], group[y == 2], 0.05)  # one class: nothing to be told apart
+    two_stage.refit(
+        layer, x[y == 2], y[y == 2], torch.ones(int((y == 2).sum())).double(), 0.05
+    )  # one class: nothing to be told apart
     assert torch.equal(layer.weight[[1, 3]], before.weight[[1, 3]])
 
 
