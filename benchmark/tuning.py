@@ -275,7 +275,8 @@ def _evaluate(
 def _first(study: Study) -> str:
     """What was tried first: the defaults, where the space has them."""
     defaults = METHODS.get(study.method, study.task).defaults()
-    return "defaults" if study.trials[0].parameters == defaults else "nearest to the defaults"
+    said = "defaults" if study.trials[0].parameters == defaults else "nearest to the defaults"
+    return said if study.trials[0].allowed else f"{said}, which do not meet the condition,"
 
 
 def _keep(study: Study, results: Path, suite: Path) -> None:

@@ -100,11 +100,15 @@ def ratio(row: Row) -> str:
     return text if row.cost.exclusive else f"({text})"
 
 
+#: What marks a view of which more than images was read.
+MARKS = {"labels": " +y", "attributes": " +a", "masks": " +m"}
+
+
 def reads(row: Row) -> str:
-    """Distinct samples read by view, with ``+y`` where labels were read and ``+a`` where attributes were."""
+    """Distinct samples read by view, marked where labels, attributes or masks were."""
     parts = []
     for view, counts in sorted(row.access.items()):
-        marks = "".join(mark for what, mark in (("labels", " +y"), ("attributes", " +a")) if counts.get(what))
+        marks = "".join(mark for what, mark in MARKS.items() if counts.get(what))
         parts.append(f"{view} {counts.get('samples', 0):.0f}{marks}")
     return ", ".join(parts) or "none"
 
