@@ -14,6 +14,8 @@ log = logging.getLogger("amendbench")
 TASK, METHOD, PARAMETER = "bias-correction", "rr-clarc", "lam"
 #: What is beyond it, or closer to 0 on a logarithmic axis than its inverse, is no value that a network can have.
 MOST = 1e30
+#: A margin closer to 0 than that is 0.
+ROUNDING = 1e-9
 #: What is drawn, in the order of the figure.
 METRICS = ("accuracy.clean", "accuracy.attacked", "tcav", "tcav.sensitivity")
 
@@ -95,7 +97,7 @@ def _sweep(study: Study) -> Sweep:
     for name in METRICS:
         points = [_point(lam, (values.get(name) for values in trials[lam].metrics)) for lam in sorted(trials)]
         curves[name] = [point for point in points if point is not None]
-    refused = (lam for lam, trial in trials.items() if trial.failures or trial.margin < 0)
+    refused = (lam for lam, trial in trials.items() if trial.failures or trial.margin < -ROUNDING)
     shown = {name: points for name, points in curves.items() if points}
     return Sweep(study.scenario, tuple(study.seeds), chosen, shown, frozenset(refused))
 
