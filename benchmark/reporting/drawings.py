@@ -100,10 +100,10 @@ def _sweeps(suite: str, store: RecordStore, folder: Path) -> Iterator[Drawing]:
         yield Drawing(
             path,
             f"RR-ClArC at every value of λ above 0 that was tried (suite {escape(suite)}), on the selection split, "
-            f"tuning seeds {seeds}: mean over seeds, and a band from the lowest to the highest. The dashed line is the λ "
-            "that tuning chose, by accuracy on attacked samples. Markers are hollow where clean accuracy, mean over seeds, "
-            "was below the scenario's floor, which rules a value out, or where a seed failed. TCAV is to be 0.5 "
-            "(dotted line); it is blank where no derivative differs from 0",
+            f"tuning seeds {seeds}: mean over seeds, and a band from the lowest to the highest. The dashed line is "
+            "the λ that tuning chose, by accuracy on attacked samples. Markers are hollow where clean accuracy, mean "
+            "over seeds, was below the scenario's floor, which rules a value out, or where a seed failed. TCAV is to "
+            "be 0.5 (dotted line); it is blank where no derivative differs from 0",
         )
 
 
