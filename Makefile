@@ -34,7 +34,7 @@ help: ## show this help
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,data,text,lrp,dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,data,text,lrp,gan,dev]'
 	@touch $@
 
 setup: $(READY) ## make the environment in .venv

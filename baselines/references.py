@@ -11,7 +11,7 @@ from benchmark.training import train_classifier
 
 @method(
     "original",
-    tasks=("class-forget", "label-free-forget", "bias-correction"),
+    tasks=("class-forget", "label-free-forget", "bias-correction", "gan-feature-removal"),
     kind="reference",
     paper="",
     access=Access(),

@@ -9,8 +9,16 @@ from typing import NamedTuple
 
 from benchmark.contracts.access import FIELDS, Access, Ledger
 from benchmark.contracts.methods import Kind, Method, MethodInfo, Parameter, method
-from benchmark.contracts.problems import BiasProblem, DebiasProblem, ForgetProblem, Problem, Stages, Watch
-from benchmark.contracts.recipes import Recipe, StepRecipe
+from benchmark.contracts.problems import (
+    BiasProblem,
+    DebiasProblem,
+    ForgetProblem,
+    GanProblem,
+    Problem,
+    Stages,
+    Watch,
+)
+from benchmark.contracts.recipes import GanRecipe, Recipe, StepRecipe
 
 __all__ = [
     "FIELDS",
@@ -18,6 +26,8 @@ __all__ = [
     "BiasProblem",
     "DebiasProblem",
     "ForgetProblem",
+    "GanProblem",
+    "GanRecipe",
     "Kind",
     "Ledger",
     "Measured",

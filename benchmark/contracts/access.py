@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from benchmark.errors import AccessViolation
 
-#: What can be read of a sample: images, labels, attributes, masks.
-FIELDS = {"x": "images", "y": "labels", "a": "attributes", "m": "masks"}
+#: What can be read of a sample: images, labels, attributes, masks; and of who gives feedback, the network itself.
+FIELDS = {"x": "images", "y": "labels", "a": "attributes", "m": "masks", "w": "network"}
 
 
 @dataclass(frozen=True, init=False)
@@ -56,8 +56,8 @@ class Access:
 
     @property
     def label_free(self) -> bool:
-        """Whether no label and no attribute of any view is read."""
-        return not any(set("ya") & set(fields) for fields in self.views.values())
+        """Whether no label and no attribute of any view is read, and no network that knows them is taken."""
+        return not any(set("yaw") & set(fields) for fields in self.views.values())
 
     def __str__(self) -> str:
         parts = []

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from benchmark.contracts.recipes import Recipe, StepRecipe
+from benchmark.contracts.recipes import GanRecipe, Recipe, StepRecipe
 from benchmark.seeding import derive, generator
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from benchmark.data.feedback import Feedback
     from benchmark.data.views import View
+    from benchmark.models.gan import Gan, Generator
 
 M = TypeVar("M", bound="nn.Module")
 
@@ -133,3 +135,22 @@ class DebiasProblem(Problem):
     recipe: StepRecipe
     watch: Watch
     auxiliary: Callable[[], Watch]
+
+
+@dataclass(kw_only=True)
+class GanProblem(Problem):
+    """What a generator's method receives: a trained GAN and somebody who judges generated images; no training data.
+
+    ``model`` is the generator that is in use, with averaged weights, in evaluation mode: what is returned must give
+    images for latents as it does. ``gan`` is the whole network as training left it: the generator with its last
+    weights, the discriminator, the moments of both optimisers, and ``model`` as its average. ``feedback`` says of
+    images in [-1, 1] whether they show what must go, and counts them. ``real`` are the training images without it, for
+    references only. ``build_gan()`` makes a new network of the same shape, drawn from torch's seed.
+    """
+
+    model: Generator
+    gan: Gan
+    feedback: Feedback
+    real: View
+    recipe: GanRecipe
+    build_gan: Callable[[], Gan]

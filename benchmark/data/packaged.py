@@ -83,6 +83,18 @@ def four_gaussians() -> Dataset:
     return _split("four-gaussians", Samples(centres[labels] + 0.5 * noise, labels), 1_000, 1_000)
 
 
+def eight_gaussians() -> Dataset:
+    """A toy for generators: eight modes on a circle of radius 2, counter-clockwise from (2, 0), std 0.1.
+
+    1,000, 125 and 1,000 points a mode; Adapt then Unlearn (arXiv:2309.14054) shows what it does on such a mixture.
+    """
+    angles = torch.arange(8) * (torch.pi / 4)
+    centres = 2 * torch.stack([angles.cos(), angles.sin()], 1)
+    labels = torch.arange(8).repeat_interleave(2_125)
+    noise = torch.randn(len(labels), 2, generator=generator(0, "data", "eight-gaussians"))
+    return _split("eight-gaussians", Samples(centres[labels] + 0.1 * noise, labels), 125, 1_000)
+
+
 def _split(name: str, samples: Samples, selection: int, test: int) -> Dataset:
     """Stratified: ``selection`` and ``test`` samples of every class, the rest for training."""
     order = torch.from_numpy(np.random.default_rng(derive(0, "split", name)).permutation(len(samples)))

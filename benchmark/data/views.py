@@ -125,7 +125,7 @@ class View:
 
     def counts(self) -> dict[str, int]:
         """Distinct samples read, by field, and image reads with repetition."""
-        names = {"x": "samples", "y": "labels", "a": "attributes", "m": "masks"}
+        names = {"x": "samples", "y": "labels", "a": "attributes", "m": "masks", "w": "networks"}
         read = {names[letter]: int(seen.sum()) for letter, seen in self._seen.items()}
         return {**{name: n for name, n in read.items() if n}, "passes": self._passes}
 

@@ -283,6 +283,82 @@ _ALL = [
         "100 times the mean over these samples of the cosine with the sample's own shift",
     ),
     Metric("cav.seconds", "CAV fit", "s", "none", "seconds that fitting the concept vector took, activations aside"),
+    Metric(
+        "pul",
+        "PUL",
+        "%",
+        "higher",
+        "percentage of undesired images removed: by how much fewer of the same latents give an image that is judged "
+        "undesired than with the original generator; negative where more do",
+    ),
+    Metric(
+        "pul.at-quality",
+        "PUL at quality",
+        "%",
+        "higher",
+        "PUL times the original generator's FID over this one's, at most 1: what is removed, discounted by what it "
+        "costs",
+    ),
+    Metric(
+        "undesired.before", "undesired before", "%", "none", "share of the original generator's images judged undesired"
+    ),
+    Metric("undesired.after", "undesired after", "%", "lower", "share of the same latents' images judged undesired"),
+    Metric("judge.error", "judge error", "%", "lower", "share of real test images that the judge is wrong about"),
+    Metric(
+        "judge.false-positives",
+        "judge false positives",
+        "%",
+        "lower",
+        "share of desired real test images that are judged undesired",
+    ),
+    Metric(
+        "judge.false-negatives",
+        "judge false negatives",
+        "%",
+        "lower",
+        "share of undesired real test images that are judged desired",
+    ),
+    Metric(
+        "fid",
+        "FID",
+        "",
+        "lower",
+        "Fréchet distance between features of generated images and of real ones without what must go. Features are "
+        "those that the scenario names, torch-fidelity's Inception or a network trained for the purpose; values of "
+        "different extractors do not compare",
+    ),
+    Metric(
+        "kid",
+        "KID",
+        "",
+        "lower",
+        "squared maximum mean discrepancy of the same features under a cubic kernel, unbiased: it may be negative",
+    ),
+    Metric(
+        "precision",
+        "precision",
+        "%",
+        "higher",
+        "share of generated images whose features lie among those of real ones: within the distance of one of them to "
+        "its third-nearest neighbour",
+    ),
+    Metric(
+        "recall",
+        "recall",
+        "%",
+        "higher",
+        "share of real images without what must go whose features lie among those of generated ones in the same sense",
+    ),
+    Metric(
+        "ret-fid",
+        "Ret-FID",
+        "",
+        "lower",
+        "Fréchet distance between features of generated images and of those of a generator that was trained without "
+        "what must go",
+    ),
+    Metric("fid.ratio", "FID / original", "", "lower", "FID over that of the original generator of the same seed"),
+    Metric("kid.ratio", "KID / original", "", "lower", "KID over that of the original generator of the same seed"),
 ]
 for _rule in _RULES:
     _how = "the oracle rule, which looks at test data: for study only" if _rule == "oracle" else f"the rule {_rule}"

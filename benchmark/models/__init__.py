@@ -11,7 +11,7 @@ LIBRARIES = ("timm", "torchvision", "transformers")
 
 
 def _own() -> Iterator[tuple[str, str]]:
-    for name in ("vgg-small", "resnet-small", "mlp-toy", "laf-cnn", "laf-resnet18", "cmnist-mlp"):
+    for name in ("vgg-small", "resnet-small", "mlp-toy", "laf-cnn", "laf-resnet18", "cmnist-mlp", "lenet"):
         yield name, name.replace("-", "_")
 
 
@@ -24,3 +24,13 @@ def check_model(name: str) -> None:
     library, _, rest = name.partition(":")
     if name not in MODELS and not (library in LIBRARIES and rest):
         raise unknown("model", name, [*MODELS, *(f"{library}:NAME" for library in LIBRARIES)])
+
+
+def _gans() -> Iterator[tuple[str, str]]:
+    yield "gan-toy", "toy_gan.toy_gan"
+    yield "dcgan", "dcgan.dcgan"
+    yield "stylegan2", "stylegan2.stylegan2"
+
+
+#: GANs by name: a module of benchmark.models and a function ``(shape, latent_dim, width) -> Gan`` of it.
+GANS: Registry[str] = Registry("GAN", _gans)

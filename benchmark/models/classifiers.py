@@ -107,6 +107,17 @@ def cmnist_mlp(num_classes: int, shape: Shape) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(width, num_classes))
 
 
+def lenet(num_classes: int, shape: Shape) -> nn.Module:
+    """LeNet-5 (LeCun et al., 1998) with ReLU, max pooling, and 16 and 32 channels; 84 features before its last."""
+    channels, height, width = shape
+    if min(height, width) < 16:
+        raise InputError(f"model lenet needs images of 16 x 16 or more, not {height} x {width}")
+    layers = [nn.Conv2d(channels, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    layers += [nn.Conv2d(16, 32, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    layers += [nn.Linear(32 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2), 120), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, num_classes))
+
+
 def build_classifier(name: str, num_classes: int, shape: Shape, pretrained: bool = False) -> nn.Module:
     """A newly initialised classifier of inputs (B, *shape) into (B, num_classes) logits, drawn from torch's seed.
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ class Damaged(Exception):  # noqa: N818 - it names what is found, not what faile
     """An artifact does not match its checksum or its key."""
 
 
+@dataclass(frozen=True)
 class ArtifactStore:
     """The cache folder; safe to share between processes that build the same entry at once."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
 
     def path(self, key: dict[str, Any]) -> Path:
         name = key_hash(key)

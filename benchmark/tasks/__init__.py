@@ -142,7 +142,7 @@ class Task:
 
 
 def _tasks() -> Iterator[tuple[str, Task]]:
-    for name in ("class_forget", "label_free_forget", "debias", "bias_correction"):
+    for name in ("class_forget", "label_free_forget", "debias", "bias_correction", "gan_feature_removal"):
         module = importlib.import_module(f"benchmark.tasks.{name}")
         tasks: tuple[Task, ...] = getattr(module, "TASKS", ()) or (module.TASK,)
         for task in tasks:

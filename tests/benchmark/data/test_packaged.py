@@ -15,6 +15,7 @@ from benchmark.errors import InputError
 
 #: Input shape, classes, and samples for training, selection and test.
 SIZES = {
+    "eight-gaussians": ((2,), 8, (8_000, 1_000, 8_000)),
     "digits": ((1, 8, 8), 10, (1097, 300, 400)),
     "four-gaussians": ((2,), 4, (40_000, 4_000, 4_000)),
     "mnist-5k": ((1, 28, 28), 10, (3_500, 500, 1_000)),

@@ -1,0 +1,156 @@
+"""What generator unlearning is compared with: retraining, fine-tuning in several ways, gradient ascent, and a cheat."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.adversarial import Penalty, Real, drawn_from, train_gan
+from benchmark.consolidation import consolidated
+from benchmark.contracts import Access, GanProblem, method
+from benchmark.errors import DivergenceError, InputError
+from benchmark.models.gan import Generator
+from benchmark.screening import positives
+from benchmark.training import adam, optimise
+
+
+def view_images(problem: GanProblem) -> Real:
+    """Real images at random with replacement, a batch at a time."""
+    view = problem.real
+
+    def real(n: int, rng: torch.Generator) -> Tensor:
+        images: Tensor = view.batch(torch.randint(len(view), (n,), generator=rng).to(view.device)).x
+        return images
+
+    return real
+
+
+@method("retrain", tasks="gan-feature-removal", kind="reference", paper="", access=Access(real="x"))
+def retrain(problem: GanProblem) -> nn.Module:
+    """A GAN trained from scratch on the real images without what must go, by the base model's recipe."""
+    gan = problem.initialised("retrain", problem.build_gan)
+    train_gan(gan, view_images(problem), problem.recipe, problem.recipe.steps, problem.generator("retrain"))
+    return gan.average
+
+
+def trained_on_positives(
+    problem: GanProblem, images: int, steps: int, *, penalty: Penalty | None = None, trained: list[str] | None = None
+) -> nn.Module:
+    """The GAN as training left it, trained on generated images that the feedback lets pass."""
+    real = drawn_from(positives(problem, images))
+    rng = problem.generator("unlearning")
+    train_gan(problem.gan, real, problem.recipe, steps, rng, penalty=penalty, trained=trained)
+    return problem.gan.average
+
+
+@method("finetune", tasks="gan-feature-removal", paper="", access=Access(feedback="y"))
+def finetune(problem: GanProblem, *, steps: int = 400, images: int = 5000) -> nn.Module:
+    """Adversarial fine-tuning on positives: Adapt then Unlearn's second stage without repulsion (gamma = 0)."""
+    return trained_on_positives(problem, images, steps)
+
+
+@method("ewc", tasks="gan-feature-removal", paper="arXiv:2012.02780", access=Access(feedback="y"))
+def ewc(problem: GanProblem, *, lam: float = 1.0, steps: int = 400, images: int = 5000) -> nn.Module:
+    """Fine-tuning on positives with elastic weight consolidation towards the original (Li et al., 2020).
+
+    arXiv:2012.02780; lam/2 sum F_i (theta_i - theta_G,i)^2 as in Adapt then Unlearn's first stage.
+    """
+    if lam < 0:
+        raise InputError(f"lam must be at least 0, not {lam}")
+    gan = problem.gan
+    penalty = consolidated(gan.generator, gan.discriminator, lam, problem.generator("fisher"))
+    return trained_on_positives(problem, images, steps, penalty=penalty)
+
+
+@method("l1-sparse", tasks="gan-feature-removal", paper="arXiv:2304.04934", access=Access(feedback="y"))
+def l1_sparse(problem: GanProblem, *, lam: float = 5e-5, steps: int = 400, images: int = 5000) -> nn.Module:
+    """Fine-tuning on positives with lam ||theta||_1 of the generator (Jia et al., 2023, arXiv:2304.04934)."""
+    if lam < 0:
+        raise InputError(f"lam must be at least 0, not {lam}")
+
+    def sparse(generator: Generator) -> Tensor:
+        return lam * torch.stack([parameter.abs().sum() for parameter in generator.parameters()]).sum()
+
+    return trained_on_positives(problem, images, steps, penalty=sparse)
+
+
+def last_tensors(generator: Generator, k: int) -> list[str]:
+    """Names of the last ``k`` parameter tensors, in the order of definition."""
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}")
+    return [name for name, _ in generator.named_parameters()][-k:]
+
+
+@method("cf-k", tasks="gan-feature-removal", paper="Goel et al. 2022, arXiv:2201.06640", access=Access(feedback="y"))
+def cf_k(problem: GanProblem, *, k: int = 4, steps: int = 400, images: int = 5000) -> nn.Module:
+    """Fine-tuning on positives of the generator's last k parameter tensors alone (Goel et al. 2022, arXiv:2201.06640).
+
+    Adapt then Unlearn's comparison has k = 10 in a StyleGAN2, whose last ten tensors are not the whole network.
+    """
+    return trained_on_positives(problem, images, steps, trained=last_tensors(problem.gan.generator, k))
+
+
+@method("eu-k", tasks="gan-feature-removal", paper="Goel et al. 2022, arXiv:2201.06640", access=Access(feedback="y"))
+def eu_k(problem: GanProblem, *, k: int = 4, steps: int = 400, images: int = 5000) -> nn.Module:
+    """The same from new values: the last k tensors are initialised again (Goel et al. 2022, arXiv:2201.06640).
+
+    Their moments start again, too, and the averaged weights start from the new values.
+    """
+    gan = problem.gan
+    names = last_tensors(gan.generator, k)
+    fresh = dict(problem.initialised("last tensors", problem.build_gan).generator.named_parameters())
+    with torch.no_grad():
+        for network in (gan.generator, gan.average):
+            for name, parameter in network.named_parameters():
+                if name in names:
+                    parameter.copy_(fresh[name])
+    stale = tuple(f"generator.{name}." for name in names)
+    gan.moments = {name: moment for name, moment in gan.moments.items() if not name.startswith(stale)}
+    return trained_on_positives(problem, images, steps, trained=names)
+
+
+@method("gradient-ascent", tasks="gan-feature-removal", paper="", access=Access(feedback="w"))
+def gradient_ascent(problem: GanProblem, *, lr: float = 1e-4, steps: int = 100) -> nn.Module:
+    """Ascent on the feedback: the generator climbs log p(desired) of the network that judges, through its gradient.
+
+    No discriminator holds the images to what images are: what pleases the feedback need not please another judge.
+    """
+    judge = problem.feedback.network().requires_grad_(False)
+    model = problem.model.requires_grad_(True)
+    rng = problem.generator("ascent")
+    latents = (model.latents(problem.recipe.batch_size, rng) for _ in range(steps))
+    optimise(latents, lambda z: F.softplus(judge(model(z))).mean(), adam(model, lr))
+    model.requires_grad_(False)
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise DivergenceError("the generator's parameters are not finite")
+    return model
+
+
+class Rejecting(Generator):
+    """A generator that draws again, at most ``tries`` times, what a judge says shows what must go."""
+
+    def __init__(self, generator: Generator, judge: nn.Module, tries: int) -> None:
+        super().__init__()
+        self.latent_dim = generator.latent_dim
+        self.generator = generator
+        self.judge = judge
+        self.tries = tries
+
+    @torch.no_grad()
+    def forward(self, z: Tensor) -> Tensor:
+        images: Tensor = self.generator(z)
+        rng = torch.Generator().manual_seed(0)
+        for _ in range(self.tries):
+            wrong = self.judge(images) > 0
+            if not wrong.any():
+                break
+            again = self.generator.latents(len(z), rng)
+            images[wrong] = self.generator(again[wrong])
+        return images
+
+
+@method("rejection", tasks="gan-feature-removal", kind="cheat", paper="", access=Access(feedback="w"))
+def rejection(problem: GanProblem, *, tries: int = 20) -> nn.Module:
+    """Images that the feedback's network, shipped along, refuses are drawn again; no parameter changes: a cheat."""
+    return Rejecting(problem.model, problem.feedback.network(), tries)

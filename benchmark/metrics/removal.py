@@ -1,0 +1,51 @@
+"""What is gone from a generator, as a judge of its images sees it, and how often that judge is wrong."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmark.contracts import Measured
+
+
+def pul(before: Tensor, after: Tensor) -> Measured:
+    """Percentage of undesired images removed (Adapt then Unlearn, arXiv:2309.14054): 100 (B - A) / B.
+
+    before, after: (N,) bool, whether the original and the amended generator make something undesired of each of the
+    same N latents; B and A count them, latents that became undesired included, so that it is negative where more are
+    undesired than before. Blank where none was. ValueError for other shapes.
+    """
+    _check(before, after)
+    had, has = int(before.sum()), int(after.sum())
+    return Measured(100.0 * (had - has) / had if had else None, len(before))
+
+
+def share(undesired: Tensor) -> Measured:
+    """Percent of (N,) bool that are true; blank for none."""
+    _check(undesired, undesired)
+    n = len(undesired)
+    return Measured(100.0 * int(undesired.sum()) / n if n else None, n)
+
+
+def error_rate(said: Tensor, true: Tensor) -> Measured:
+    """Percent of real images of which a judge says, (N,) bool, what is not true of them, (N,) bool; blank for none."""
+    _check(said, true)
+    return share(said != true.to(said.device))
+
+
+def false_rates(said: Tensor, true: Tensor) -> tuple[Measured, Measured]:
+    """Percent of desired images that are judged undesired, and of undesired ones that are judged desired.
+
+    said, true: (N,) bool, whether an image is undesired. The n are numbers of desired and of undesired images; blank
+    where there is none of them.
+    """
+    _check(said, true)
+    true = true.to(said.device)
+    return share(said[~true]), share(~said[true])
+
+
+def _check(one: Tensor, other: Tensor) -> None:
+    for tensor in (one, other):
+        if tensor.dim() != 1 or tensor.dtype != torch.bool or len(tensor) != len(one):
+            kinds = " and ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in (one, other))
+            raise ValueError(f"judgements must be bool, one of each image, not {kinds}")

@@ -1,0 +1,42 @@
+"""Screening: which images of the original generator show what must go, and which do not, as the feedback says."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmark.contracts import GanProblem
+from benchmark.errors import InputError
+
+#: Images a forward pass.
+BATCH = 500
+
+
+@torch.no_grad()
+def screened(problem: GanProblem, images: int, role: str) -> tuple[Tensor, Tensor]:
+    """S_n and S_p, (N_n, ...) and (N_p, ...): ``images`` new images of the generator in use, parted by the feedback.
+
+    ``role`` names the latents: the same for every method on the same problem. InputError where a part is empty.
+    """
+    if images < 1:
+        raise InputError(f"images to be screened must be at least 1, not {images}")
+    latents = problem.model.latents(images, problem.generator(role))
+    drawn = torch.cat([problem.model(z) for z in latents.split(BATCH)])
+    undesired = torch.cat([problem.feedback.undesired(x) for x in drawn.split(BATCH)])
+    return drawn[undesired], drawn[~undesired]
+
+
+def negatives(problem: GanProblem, images: int, role: str = "negatives") -> Tensor:
+    """S_n alone; InputError where nothing undesired was among the images."""
+    found, _ = screened(problem, images, role)
+    if not len(found):
+        raise InputError(f"none of {images} generated images was judged undesired: screen more")
+    return found
+
+
+def positives(problem: GanProblem, images: int) -> Tensor:
+    """S_p alone; InputError where nothing else was among the images."""
+    _, found = screened(problem, images, "positives")
+    if not len(found):
+        raise InputError(f"all of {images} generated images were judged undesired: screen more")
+    return found
