@@ -56,8 +56,6 @@ def ewc(problem: GanProblem, *, lam: float = 1.0, steps: int = 400, images: int 
 
     arXiv:2012.02780; lam/2 sum F_i (theta_i - theta_G,i)^2 as in Adapt then Unlearn's first stage.
     """
-    if lam < 0:
-        raise InputError(f"lam must be at least 0, not {lam}")
     gan = problem.gan
     penalty = consolidated(gan.generator, gan.discriminator, lam, problem.generator("fisher"))
     return trained_on_positives(problem, images, steps, penalty=penalty)
@@ -86,18 +84,23 @@ def last_tensors(generator: Generator, k: int) -> list[str]:
 def cf_k(problem: GanProblem, *, k: int = 4, steps: int = 400, images: int = 5000) -> nn.Module:
     """Fine-tuning on positives of the generator's last k parameter tensors alone (Goel et al. 2022, arXiv:2201.06640).
 
-    Adapt then Unlearn's comparison has k = 10 in a StyleGAN2, whose last ten tensors are not the whole network.
+    Adapt then Unlearn's comparison has k = 10 in a StyleGAN2, whose last ten tensors are not the whole network. It
+    starts from the averaged weights, so that the others stay what they are in the generator in use.
     """
-    return trained_on_positives(problem, images, steps, trained=last_tensors(problem.gan.generator, k))
+    names = last_tensors(problem.gan.generator, k)
+    problem.gan.generator.load_state_dict(problem.model.state_dict())
+    return trained_on_positives(problem, images, steps, trained=names)
 
 
 @method("eu-k", tasks="gan-feature-removal", paper="Goel et al. 2022, arXiv:2201.06640", access=Access(feedback="y"))
 def eu_k(problem: GanProblem, *, k: int = 4, steps: int = 400, images: int = 5000) -> nn.Module:
     """The same from new values: the last k tensors are initialised again (Goel et al. 2022, arXiv:2201.06640).
 
-    Their moments start again, too, and the averaged weights start from the new values.
+    Their moments start again, too, and the averaged weights start from the new values; the others stay as in the
+    generator in use.
     """
     gan = problem.gan
+    gan.generator.load_state_dict(problem.model.state_dict())
     names = last_tensors(gan.generator, k)
     fresh = dict(problem.initialised("last tensors", problem.build_gan).generator.named_parameters())
     with torch.no_grad():
@@ -128,7 +131,11 @@ def gradient_ascent(problem: GanProblem, *, lr: float = 1e-4, steps: int = 100) 
 
 
 class Rejecting(Generator):
-    """A generator that draws again, at most ``tries`` times, what a judge says shows what must go."""
+    """A generator that draws again, at most ``tries`` times, what a judge says shows what must go.
+
+    The next try's latent is a permutation of the last one's entries with new signs, which is as normal: so each image
+    is a function of its latent alone.
+    """
 
     def __init__(self, generator: Generator, judge: nn.Module, tries: int) -> None:
         super().__init__()
@@ -142,11 +149,12 @@ class Rejecting(Generator):
         images: Tensor = self.generator(z)
         rng = torch.Generator().manual_seed(0)
         for _ in range(self.tries):
+            order = torch.randperm(self.latent_dim, generator=rng).to(z.device)
+            signs = (torch.randint(2, (self.latent_dim,), generator=rng) * 2 - 1).to(z)
+            z = z[:, order] * signs
             wrong = self.judge(images) > 0
-            if not wrong.any():
-                break
-            again = self.generator.latents(len(z), rng)
-            images[wrong] = self.generator(again[wrong])
+            if wrong.any():
+                images[wrong] = self.generator(z[wrong])
         return images
 
 

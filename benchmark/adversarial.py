@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.contracts import GanRecipe
-from benchmark.errors import DivergenceError
+from benchmark.errors import DivergenceError, InputError
 from benchmark.models.gan import Gan, Generator
 
 #: Gives that many real images, float (n, ...) in [-1, 1], drawn by a CPU generator.
@@ -63,14 +63,18 @@ def train_gan(
 
     ``penalty`` is added to the generator's loss; ``trained`` names the generator's parameters that are trained, all
     where it is None. Leaves the generator in use, ``gan.average``, in evaluation mode. Raises DivergenceError if a loss
-    leaves the finite numbers.
+    or a parameter leaves the finite numbers, InputError for a negative number of steps.
     """
+    if steps < 0:
+        raise InputError(f"steps must be at least 0, not {steps}")
     generator, discriminator = gan.generator.train(), gan.discriminator.train()
     chosen = {n: p for n, p in generator.named_parameters() if trained is None or n in trained}
     g_optimiser = _adam(chosen, gan, "generator", recipe, recipe.path_length, recipe.path_every)
     critic = dict(discriminator.named_parameters())
     d_optimiser = _adam(critic, gan, "discriminator", recipe, recipe.r1, recipe.r1_every)
-    weights, judges = list(chosen.values()), list(critic.values())
+    # All of the generator's, also where few are trained: torch 2.13 crashes on a CPU where a group normalisation's
+    # weights need a gradient and its input does not.
+    weights, judges = list(generator.parameters()), list(critic.values())
     total = torch.zeros((), device=weights[0].device)
     for step in range(steps):
         images = generator.sample(recipe.batch_size, rng)
@@ -83,10 +87,11 @@ def train_gan(
         _update(g_optimiser, other if path is None else other + path, weights)
         _average(gan, recipe.averaging)
         total = total + loss.detach() + other.detach()
-        if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+        if (step + 1) % CHECK_EVERY == 0:
             _check_finite(total, step + 1)
     gan.moments = {**gan.moments, **dict(_kept(g_optimiser, chosen, "generator"))}
     gan.moments |= dict(_kept(d_optimiser, critic, "discriminator"))
+    _check_finite(torch.stack([tensor.sum() for tensor in gan.parameters()]).sum() + total, steps)
     gan.eval()
 
 
@@ -105,7 +110,8 @@ def _path_length(generator: Generator, recipe: GanRecipe, step: int, rng: torch.
 
 
 def _update(optimiser: torch.optim.Optimizer, loss: Tensor, leaves: list[nn.Parameter]) -> None:
-    optimiser.zero_grad(set_to_none=True)
+    for leaf in leaves:
+        leaf.grad = None
     loss.backward(inputs=leaves)
     optimiser.step()
 
@@ -132,8 +138,10 @@ def _adam(
     for name, parameter in parameters.items():
         key = f"{network}.{name}"
         if f"{key}.step" in gan.moments:
-            found = {moment: gan.moments[f"{key}.{moment}"].clone() for moment in ("step", *MOMENTS)}
-            optimiser.state[parameter] = found
+            optimiser.state[parameter] = {"step": gan.moments[f"{key}.step"].clone()}
+            for moment in MOMENTS:  # in the parameter's memory format: the fused kernel takes it for granted
+                kept = torch.empty_like(parameter).copy_(gan.moments[f"{key}.{moment}"])
+                optimiser.state[parameter][moment] = kept
     return optimiser
 
 
@@ -147,4 +155,4 @@ def _kept(
 
 def _check_finite(total: Tensor, steps: int) -> None:
     if not total.isfinite():
-        raise DivergenceError(f"a loss of the generator or the discriminator is not finite after {steps} steps")
+        raise DivergenceError(f"a loss or a parameter of the GAN is not finite after {steps} steps")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.adversarial import Penalty
+from benchmark.errors import InputError
 from benchmark.models.gan import Generator
 
 #: Generated images that the Fisher information is estimated from.
@@ -52,7 +53,12 @@ def consolidation(fisher: Mapping[str, Tensor], anchor: Mapping[str, Tensor], la
 
 
 def consolidated(generator: Generator, discriminator: nn.Module, lam: float, rng: torch.Generator) -> Penalty | None:
-    """EWC towards ``generator`` as it is now, on the parameters that it names; None where ``lam`` is 0."""
+    """EWC towards ``generator`` as it is now, on the parameters that it names; None where ``lam`` is 0.
+
+    InputError where it is negative.
+    """
+    if lam < 0:
+        raise InputError(f"lam must be at least 0, not {lam}")
     if not lam:
         return None
     names = generator.anchored()

@@ -7,22 +7,22 @@ from torch import Tensor
 
 from benchmark.contracts import GanProblem
 from benchmark.errors import InputError
-
-#: Images a forward pass.
-BATCH = 500
+from benchmark.models.gan import at_once
 
 
 @torch.no_grad()
 def screened(problem: GanProblem, images: int, role: str) -> tuple[Tensor, Tensor]:
     """S_n and S_p, (N_n, ...) and (N_p, ...): ``images`` new images of the generator in use, parted by the feedback.
 
-    ``role`` names the latents: the same for every method on the same problem. InputError where a part is empty.
+    They are drawn with averaged weights and without style mixing: what users see is what is to be kept. ``role`` names
+    the latents: the same for every method on the same problem. InputError for fewer than 1.
     """
     if images < 1:
         raise InputError(f"images to be screened must be at least 1, not {images}")
     latents = problem.model.latents(images, problem.generator(role))
-    drawn = torch.cat([problem.model(z) for z in latents.split(BATCH)])
-    undesired = torch.cat([problem.feedback.undesired(x) for x in drawn.split(BATCH)])
+    batch = at_once(problem.model(latents[:1]))
+    drawn = torch.cat([problem.model(z) for z in latents.split(batch)])
+    undesired = torch.cat([problem.feedback.undesired(x) for x in drawn.split(batch)])
     return drawn[undesired], drawn[~undesired]
 
 

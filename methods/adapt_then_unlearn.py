@@ -35,10 +35,11 @@ def adapt(problem: GanProblem, models: int, images: int, steps: int, lam: float)
     if models < 1:
         raise InputError(f"models must be at least 1, not {models}")
     found: dict[str, list[Tensor]] = {}
+    start = copy.deepcopy(problem.gan)
+    start.generator.load_state_dict(problem.model.state_dict())
+    ewc = consolidated(start.generator, start.discriminator, lam, problem.generator("fisher"))
     for m in range(models):
-        gan = copy.deepcopy(problem.gan)
-        gan.generator.load_state_dict(problem.model.state_dict())
-        ewc = consolidated(gan.generator, gan.discriminator, lam, problem.generator("fisher"))
+        gan = copy.deepcopy(start)
         real = drawn_from(negatives(problem, images, f"negatives {m}"))
         train_gan(gan, real, problem.recipe, steps, problem.generator(f"adaptation {m}"), penalty=ewc)
         for name, parameter in gan.average.named_parameters():
@@ -61,14 +62,18 @@ def adapted(problem: GanProblem, models: int, images: int, steps: int, lam: floa
 # Stage 2: unlearning.
 
 
+SCALES = ("relative", "sum", "mean", "official")
+
+
 @dataclass(frozen=True)
 class Distance:
     """d(theta) = sum over tensors l of w_l mean over m of ||theta_l - theta_N,l^(m)||^2, in closed form.
 
     The mean over m is ||theta_l - centre_l||^2 + spread_l, whatever M is: ``centre`` is the mean of the adapted models
-    and ``spread`` their mean squared distance from it. ``scale``: ``sum``, w_l = 1, is the paper's squared norm;
-    ``mean``, w_l = 1/(2 L n_l) with n_l entries of L tensors, is the distance that the authors' code means, and
-    ``official``, M^2 times that, the one that it computes by a slip.
+    and ``spread`` their mean squared distance from it. ``scale``: ``sum``, w_l = 1, is the paper's squared norm, and
+    ``relative`` the same in units of what it is at the start of stage 2, so that gamma and alpha mean the same for
+    every generator; ``mean``, w_l = 1/(2 L n_l) with n_l entries of L tensors, is the distance that the authors' code
+    means, and ``official``, M^2 times that, the one that it computes by a slip.
     """
 
     centre: Tensors
@@ -76,17 +81,20 @@ class Distance:
     weights: Mapping[str, float]
 
     @classmethod
-    def to(cls, models: Tensors, scale: str) -> Distance:
-        """The distance to adapted models, each tensor (M, ...)."""
+    def to(cls, models: Tensors, scale: str, start: Tensors) -> Distance:
+        """The distance to adapted models, each tensor (M, ...); ``start``: the parameters that stage 2 starts from."""
+        if scale not in SCALES:
+            raise unknown("scale", scale, SCALES)
         m = len(next(iter(models.values())))
-        factors = {"sum": 0.0, "mean": 1.0, "official": float(m) ** 2}
-        if scale not in factors:
-            raise unknown("scale", scale, factors)
-        factor = factors[scale] / (2 * len(models))
-        weights = {name: factor / t[0].numel() if factor else 1.0 for name, t in models.items()}
         centre = {name: t.mean(0) for name, t in models.items()}
         spread = {name: (t - centre[name]).square().sum() / m for name, t in models.items()}
-        return cls(centre, spread, weights)
+        plain = cls(centre, spread, dict.fromkeys(models, 1.0))
+        if scale == "sum":
+            return plain
+        if scale == "relative":
+            return cls(centre, spread, dict.fromkeys(models, 1 / float(plain(start))))
+        factor = (m**2 if scale == "official" else 1) / (2 * len(models))
+        return cls(centre, spread, {name: factor / t[0].numel() for name, t in models.items()})
 
     def __call__(self, theta: Tensors) -> Tensor:
         """d, a scalar, of parameters by name."""
@@ -124,7 +132,7 @@ def unlearn(
     """theta_P: L_adv(S_p) + gamma L_repulsion(d), from the GAN as training left it; S_p from ``images`` images."""
     if gamma < 0:
         raise InputError(f"gamma must be at least 0, not {gamma}")
-    distance = Distance.to(models, scale)
+    distance = Distance.to(models, scale, {n: p.detach() for n, p in problem.gan.generator.named_parameters()})
 
     def away(generator: Generator) -> Tensor:
         return gamma * repulsion(distance(dict(generator.named_parameters())))
@@ -152,7 +160,7 @@ def atu_il2(
     adapt_images: int = 300,
     adapt_steps: int = 200,
     lam: float = 1.0,
-    scale: str = "sum",
+    scale: str = "relative",
 ) -> nn.Module:
     """Adapt then Unlearn with the inverse distance: L_adv + gamma / d (Tiwary et al., TMLR 2025)."""
     models_of = adapted(problem, models, adapt_images, adapt_steps, lam)
@@ -176,7 +184,7 @@ def atu_nl2(
     adapt_images: int = 300,
     adapt_steps: int = 200,
     lam: float = 1.0,
-    scale: str = "sum",
+    scale: str = "relative",
 ) -> nn.Module:
     """Adapt then Unlearn with the negative distance: L_adv - gamma d (Tiwary et al., TMLR 2025)."""
     models_of = adapted(problem, models, adapt_images, adapt_steps, lam)
@@ -201,7 +209,7 @@ def atu_el2(
     adapt_images: int = 300,
     adapt_steps: int = 200,
     lam: float = 1.0,
-    scale: str = "sum",
+    scale: str = "relative",
 ) -> nn.Module:
     """Adapt then Unlearn with the exponential: L_adv + gamma exp(-alpha d) (Tiwary et al., TMLR 2025).
 

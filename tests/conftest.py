@@ -21,9 +21,14 @@ TESTS = Path(__file__).parent
 sys.path[:] = [str(TESTS.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != TESTS)]
 
 from benchmark import environment  # noqa: E402
-from benchmark.contracts import Access, BiasProblem, Ledger, Recipe  # noqa: E402
+from benchmark.adversarial import drawn_from, train_gan  # noqa: E402
+from benchmark.contracts import Access, BiasProblem, GanProblem, GanRecipe, Ledger, Recipe  # noqa: E402
+from benchmark.data.feedback import Feedback  # noqa: E402
+from benchmark.data.packaged import load  # noqa: E402
 from benchmark.data.views import Samples, View  # noqa: E402
 from benchmark.discovery import METHODS, check_parameters  # noqa: E402
+from benchmark.models.gan import Gan, build_gan  # noqa: E402
+from benchmark.models.judges import NearestJudge  # noqa: E402
 from benchmark.running.artifacts import ArtifactStore  # noqa: E402
 from benchmark.running.context import Context  # noqa: E402
 from benchmark.running.plan import make_plan  # noqa: E402
@@ -34,6 +39,7 @@ from benchmark.training import train_classifier  # noqa: E402
 MakeCell = Callable[..., Cell]
 MakeRecord = Callable[..., Record]
 MakeBiasProblem = Callable[..., BiasProblem]
+MakeGanProblem = Callable[..., GanProblem]
 
 
 @pytest.fixture(scope="session")
@@ -215,5 +221,89 @@ def make_bias_problem() -> MakeBiasProblem:
             "recipe": msgspec.structs.replace(RECIPE, optimiser=optimiser),
         }
         return BiasProblem(**{**given, **changes})
+
+    return make
+
+
+# GAN feature removal in little: a ring of eight modes in the plane, of which two must go, and images of 8 x 8 pixels.
+
+GONE = (0, 1)
+POINTS = GanRecipe(1500, 128, lr_generator=1e-3, lr_discriminator=1e-3, averaging=0.99, r1=0.1)
+PICTURES = GanRecipe(6, 8, lr_generator=1e-3, lr_discriminator=1e-3, averaging=0.8, r1=0.1, r1_every=2)
+
+
+class Brightness(nn.Module):
+    """A judge of images: undesired is what is brighter on average than ``threshold``; differentiable."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((1, 2, 3)) - self.threshold
+
+
+def modes(samples: Samples) -> torch.Tensor:
+    """Centres (8, 2) of the ring's modes."""
+    return torch.stack([samples.images[samples.labels == k].mean(0) for k in range(8)])
+
+
+def build_points() -> Gan:
+    return build_gan("gan-toy", (2,), 8, 64)
+
+
+def build_pictures() -> Gan:
+    return build_gan("dcgan", (1, 8, 8), 6, 8)
+
+
+@functools.cache
+def trained_gan(kind: str) -> tuple[Gan, nn.Module, Samples]:
+    """A GAN that has learnt all of its data, a judge of what it makes, and the data."""
+    build, recipe, name = {
+        "ring": (build_points, POINTS, "eight-gaussians"),
+        "images": (build_pictures, PICTURES, "digits"),
+    }[kind]
+    samples = load(name).train
+    samples = replace(samples, attributes=samples.labels, mean=samples.mean and (0.5,), std=samples.std and (0.5,))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        gan = build()
+    rng = torch.Generator().manual_seed(0)
+    train_gan(gan, drawn_from(samples.inputs()), recipe, recipe.steps, rng)
+    if kind == "ring":
+        return gan, NearestJudge(modes(samples), GONE), samples
+    with torch.no_grad():
+        made = gan.average(gan.average.latents(400, rng))
+    return gan, Brightness(float(made.mean((1, 2, 3)).quantile(0.7))), samples
+
+
+@pytest.fixture
+def make_gan_problem() -> MakeGanProblem:
+    """A tiny problem: ``make(kind="ring", access=..., ledger=..., field=...)``.
+
+    ``kind``: ``ring``, points of eight modes of which the first two must go, well learnt; ``images``, of 8 x 8 pixels,
+    hardly learnt, of which the brightest third must go. Without ``access`` feedback and its network may be had.
+    """
+
+    def make(
+        kind: str = "ring", access: Access | None = None, *, ledger: Ledger | None = None, **changes: Any
+    ) -> GanProblem:
+        access, ledger = access or Access(feedback="yw"), ledger or Ledger()
+        gan, judge, samples = trained_gan(kind)
+        gan = copy.deepcopy(gan)
+        build = build_points if kind == "ring" else build_pictures
+        given: dict[str, Any] = {
+            "model": gan.average,
+            "gan": gan,
+            "num_classes": 2,
+            "device": torch.device("cpu"),
+            "seed": 1,
+            "build_model": lambda: build().generator,
+            "build_gan": build,
+            "feedback": Feedback(copy.deepcopy(judge), access, ledger),
+            "real": View("real", samples.subset((samples.labels >= len(GONE)).nonzero().squeeze(1)), access, ledger),
+            "recipe": POINTS if kind == "ring" else PICTURES,
+        }
+        return GanProblem(**{**given, **changes})
 
     return make

@@ -14,7 +14,7 @@ from benchmark.data.views import Tally
 class Feedback:
     """Who says whether generated images show what must go; guarded, counted, and limited like a view.
 
-    ``judge`` maps images (B, ...) in [-1, 1] to scores (B,), above 0 where they do. In the ledger ``samples`` and
+    ``judge`` maps images (B, ...) to scores (B,), above 0 where they do. In the ledger ``samples`` and
     ``labels`` are judged images, ``networks`` whether the network itself was taken.
     """
 
@@ -39,7 +39,7 @@ class Feedback:
         self._open = False
 
     def undesired(self, images: Tensor) -> Tensor:
-        """Whether each of ``images`` (B, ...) in [-1, 1] shows what must go, (B,) bool."""
+        """Whether each of ``images`` (B, ...) shows what must go, (B,) bool; pixels beyond [-1, 1] are cut off."""
         self._ask("y", "judgements")
         self._count(len(images))
         with torch.no_grad():
@@ -47,10 +47,15 @@ class Feedback:
         return found
 
     def network(self) -> nn.Module:
-        """A copy of the network that judges: it can be differentiated, and asked without being counted."""
+        """A copy of the network that judges, to be differentiated or taken along: (B, ...) to scores (B,).
+
+        What it is asked during the method's call is counted, what it is asked later is not.
+        """
         self._ask("w", "the network")
         self._taken = True
-        return copy.deepcopy(self._judge)
+        copied = copy.deepcopy(self._judge)
+        copied.register_forward_pre_hook(lambda _, images: self._count(len(images[0])) if self._open else None)
+        return copied
 
     def _ask(self, letter: str, what: str) -> None:
         if not self._open:

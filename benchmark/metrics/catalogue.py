@@ -296,8 +296,8 @@ _ALL = [
         "PUL at quality",
         "%",
         "higher",
-        "PUL times the original generator's FID over this one's, at most 1: what is removed, discounted by what it "
-        "costs",
+        "PUL times min(1, FID of the original's images that are not judged undesired / FID): what is removed, "
+        "discounted by what it costs",
     ),
     Metric(
         "undesired.before", "undesired before", "%", "none", "share of the original generator's images judged undesired"
@@ -357,8 +357,8 @@ _ALL = [
         "Fréchet distance between features of generated images and of those of a generator that was trained without "
         "what must go",
     ),
-    Metric("fid.ratio", "FID / original", "", "lower", "FID over that of the original generator of the same seed"),
-    Metric("kid.ratio", "KID / original", "", "lower", "KID over that of the original generator of the same seed"),
+    Metric("fid.ratio", "FID / filtered", "", "lower", "FID over that of the original's images not judged undesired"),
+    Metric("kid.ratio", "KID / filtered", "", "lower", "KID over that of the original's images not judged undesired"),
 ]
 for _rule in _RULES:
     _how = "the oracle rule, which looks at test data: for study only" if _rule == "oracle" else f"the rule {_rule}"

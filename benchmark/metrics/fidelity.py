@@ -165,7 +165,7 @@ def _subclass(network: nn.Module, inputs: Callable[[Tensor], Tensor]) -> type[An
     return Features
 
 
-def inception(batch: int = 100) -> Extractor:
+def inception(batch: int = 100, device: torch.device | str = "cpu") -> Extractor:
     """torch-fidelity's ``inception-v3-compat``: 2048 features of images (N, 1 or 3, H, W), grey ones repeated.
 
     Its weights (95 MB) are taken from torch.hub's folder, or downloaded into it. torch-fidelity would unpickle
@@ -178,7 +178,7 @@ def inception(batch: int = 100) -> Extractor:
     weights.seek(0)
     name = "inception-v3-compat"
     network = module.FeatureExtractorInceptionV3(name, [POOL], feature_extractor_weights_path=weights)
-    return _Network(name, network, batch, channels=(1, 3))
+    return _Network(name, network.to(device), batch, channels=(1, 3))
 
 
 def _weights(url: str) -> dict[str, Tensor]:

@@ -20,6 +20,19 @@ def pul(before: Tensor, after: Tensor) -> Measured:
     return Measured(100.0 * (had - has) / had if had else None, len(before))
 
 
+def at_quality(removed: Measured, fid: Measured, filtered: Measured) -> Measured:
+    """PUL times min(1, FID of the filtered original / FID): what is removed, discounted by what it costs.
+
+    The filtered original are the original's images that are not judged undesired: the quality that removal alone would
+    leave. Against the unfiltered one, whose undesired images are part of its distance, damage would go unseen. A
+    negative PUL stays as it is; blank where one of the three is.
+    """
+    if removed.value is None or fid.value is None or filtered.value is None:
+        return Measured(None, removed.n)
+    share_kept = 1.0 if fid.value <= filtered.value or removed.value < 0 else filtered.value / fid.value
+    return Measured(removed.value * share_kept, removed.n)
+
+
 def share(undesired: Tensor) -> Measured:
     """Percent of (N,) bool that are true; blank for none."""
     _check(undesired, undesired)

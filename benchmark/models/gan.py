@@ -78,3 +78,9 @@ def build_gan(name: str, shape: Shape, latent_dim: int, width: int) -> Gan:
     build: Callable[..., Any] = getattr(importlib.import_module(f"benchmark.models.{module}"), function)
     gan: Gan = build(shape, latent_dim, width)
     return gan
+
+
+def at_once(image: Tensor) -> int:
+    """How many images like ``image`` (1, ...) are made or judged in one pass: 500 of 32 x 32 pixels, fewer of more."""
+    pixels = image.shape[-1] * image.shape[-2] if image.dim() == 4 else 1
+    return min(500, max(8, 500 * 32 * 32 // pixels))

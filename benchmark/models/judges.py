@@ -9,9 +9,9 @@ from benchmark.data.hues import hue, nearest
 
 
 class ClassJudge(nn.Module):
-    """A classifier of images (B, C, H, W) in [-1, 1] into K classes: the undesired one's logit less the largest other.
+    """A classifier of images (B, C, H, W) into K classes: the undesired one's logit less the largest other.
 
-    Above 0 just where the undesired class is predicted; differentiable.
+    Above 0 just where the undesired class is predicted; differentiable. Pixels beyond [-1, 1] are cut off.
     """
 
     def __init__(self, network: nn.Module, undesired: int) -> None:
@@ -20,7 +20,7 @@ class ClassJudge(nn.Module):
         self.undesired = undesired
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
+        logits: Tensor = self.network(images.clamp(-1, 1))
         own = logits[:, self.undesired]
         others = logits.clone()
         others[:, self.undesired] = -torch.inf

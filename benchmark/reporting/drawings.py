@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from benchmark.reporting.board import Row
 from benchmark.reporting.examples import examples
+from benchmark.reporting.generated import image_grids, point_clouds, premises
 from benchmark.reporting.groups import group_maps
 from benchmark.reporting.sweeps import sweeps
 from benchmark.reporting.text import escape, file_name
@@ -36,6 +37,9 @@ def draw(
     yield from _group_maps(suite, rows, folder)
     yield from _sweeps(suite, store, folder)
     yield from _examples(suite, records, store, folder)
+    yield from _grids(suite, records, rows, store, folder)
+    yield from _points(suite, records, rows, store, folder)
+    yield from _premise(suite, records, store, folder)
 
 
 def _regions(suite: str, records: Sequence[Record], store: RecordStore, folder: Path) -> Iterator[Drawing]:
@@ -121,4 +125,60 @@ def _examples(suite: str, records: Sequence[Record], store: RecordStore, folder:
             "relevance (LRP) of the attacked picture's pixels for the largest logit, and for the artefact's direction "
             "h in the layer's activations a; red and brown speak for it, blue against it, each map scaled to its "
             "largest absolute value. The last two rows are the same where the method leaves the layers below alone",
+        )
+
+
+def _grids(
+    suite: str, records: Sequence[Record], rows: Sequence[Row], store: RecordStore, folder: Path
+) -> Iterator[Drawing]:
+    """What generators make of fixed latents, a figure a scenario that kept it."""
+    for grid in image_grids(records, rows, store):
+        from benchmark.reporting.generated_figures import image_grid
+
+        path = folder / file_name(f"{suite}-{grid.scenario}-grid.png")
+        image_grid(grid, path)
+        yield Drawing(
+            path,
+            f"Images of {escape(grid.scenario)} (suite {escape(suite)}, seed {grid.seed}), from which "
+            f"{escape(grid.removed)} is to go: a row a generator, references first, cheats last, the others by rank. "
+            f"Left: the same {len(grid.methods[0].any)} latents at random. Right: the first latents whose original "
+            "image the judge calls undesired. PUL, the percentage of undesired images removed, is that of this seed",
+        )
+
+
+def _points(
+    suite: str, records: Sequence[Record], rows: Sequence[Row], store: RecordStore, folder: Path
+) -> Iterator[Drawing]:
+    """What generators of points make, a figure a scenario."""
+    for clouds in point_clouds(records, rows, store):
+        from benchmark.reporting.generated_figures import point_panels
+
+        path = folder / file_name(f"{suite}-{clouds.scenario}-points.png")
+        point_panels(clouds, path)
+        yield Drawing(
+            path,
+            f"Points of {escape(clouds.scenario)} (suite {escape(suite)}, seed {clouds.seed}), from which "
+            f"{escape(clouds.removed)} are to go: a panel a generator, references first, cheats last, the others by "
+            "rank. Grey lie real points that are to be kept, pale orange those that the original made where nothing is "
+            "to be any more, and over them what the generator makes of the same latents: blue dots, and orange "
+            "crosses where the judge calls it undesired. What lies outside the frame is not shown. PUL, the "
+            "percentage of undesired points removed, is that of this seed",
+        )
+
+
+def _premise(suite: str, records: Sequence[Record], store: RecordStore, folder: Path) -> Iterator[Drawing]:
+    """How much is undesired on both sides of the original, a panel a scenario."""
+    found = premises(records, store)
+    if found:
+        from benchmark.reporting.generated_figures import premise_curves
+
+        path = folder / file_name(f"{suite}-premise.png")
+        premise_curves(found, path)
+        seeds = "; ".join(f"{escape(one.scenario)} {', '.join(map(str, one.seeds))}" for one in found)
+        yield Drawing(
+            path,
+            "The premise of Adapt then Unlearn: percent of undesired images of generators with the parameters "
+            "θ\\_G + s (mean θ\\_N - θ\\_G), where θ\\_G are the original's and θ\\_N those of generators adapted to "
+            "what is undesired. On the side away from those, at s < 0, there is to be less of it. "
+            f"Suite {escape(suite)}, from the records of extrapolation; seeds: {seeds}",
         )

@@ -12,6 +12,8 @@ from benchmark.reporting.board import Row
 from benchmark.reporting.concepts import concept_table
 from benchmark.reporting.ensembles import ensemble_tables
 from benchmark.reporting.groups import group_tables
+from benchmark.reporting.measured import TASK as GENERATED
+from benchmark.reporting.measured import how_measured, setting_of
 from benchmark.reporting.published import BESIDE, beside_the_paper
 from benchmark.reporting.selection import how_ranked, selection_table
 from benchmark.reporting.sweeps import TASK as TUNED
@@ -20,6 +22,7 @@ from benchmark.reporting.text import command_text, escape
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.suite import Suite
 from benchmark.tasks import TASKS, Task
+from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 
 NOTES = Path(__file__).parent / "notes"
 
@@ -30,16 +33,18 @@ def leaderboard(
     figures: list[tuple[str, str]],
     compared: Sequence[EnsembleRecord] = (),
     tuned: Mapping[str, Mapping[str, list[str]]] | None = None,
+    generated: Mapping[str, Mapping[str, GanFeatureRemoval]] | None = None,
 ) -> str:
     """The whole page: one section a suite and scenario, what columns mean, and notes on what was found.
 
-    ``tuned``: tables made of what tuning tried, by suite and scenario.
+    ``tuned``: tables made of what tuning tried, by suite and scenario. ``generated``: the settings of those scenarios
+    in which images are generated, likewise.
     """
     everything = [row for rows in boards.values() for row in rows]
     lines: list[str] = []
     for name, rows in boards.items():
         own = [record for record in compared if record.suite == name]
-        lines += _suite(name, suites.get(name), rows, own, (tuned or {}).get(name, {}))
+        lines += _suite(name, suites.get(name), rows, own, (tuned or {}).get(name, {}), (generated or {}).get(name, {}))
     if figures:
         lines += ["## Figures", ""]
         lines += [line for path, caption in figures for line in (f"![{caption}]({path})", "", f"*{caption}*", "")]
@@ -83,6 +88,7 @@ def _suite(
     rows: list[Row],
     compared: list[EnsembleRecord],
     tuned: Mapping[str, list[str]],
+    generated: Mapping[str, GanFeatureRemoval],
 ) -> list[str]:
     lines = [f"## Suite `{name}`", ""]
     if suite is not None:
@@ -91,10 +97,11 @@ def _suite(
         block = list(group)
         for scenario, inner in groupby(block, key=lambda row: row.scenario):
             rows_of_it = list(inner)
-            lines += _scenario(name, task, scenario, rows_of_it)
+            settings = generated.get(scenario) if task == GENERATED else None
+            lines += _scenario(name, task, scenario, rows_of_it, settings)
             lines += [*selection_table(rows_of_it), *group_tables(rows_of_it), *concept_table(rows_of_it)]
             lines += tuned.get(scenario, []) if task == TUNED else []
-            lines += beside_the_paper(name, scenario, rows_of_it)
+            lines += beside_the_paper(name, scenario, rows_of_it, None if settings is None else setting_of(settings))
             lines += ensemble_tables([r for r in compared if (r.task, r.scenario) == (task, scenario)], suite)
         notes = NOTES / f"{name}.{task}.md"
         if notes.exists():
@@ -102,7 +109,7 @@ def _suite(
     return lines
 
 
-def _scenario(suite: str, task: str, scenario: str, rows: list[Row]) -> list[str]:
+def _scenario(suite: str, task: str, scenario: str, rows: list[Row], settings: GanFeatureRemoval | None) -> list[str]:
     known = TASKS.get(task)
     columns = cells.columns(known, rows)
     seeds = max(row.cells for row in rows)
@@ -115,7 +122,7 @@ def _scenario(suite: str, task: str, scenario: str, rows: list[Row]) -> list[str
         f"Made by `{command_text(command)}` on {escape(devices)}.",
         "",
     ]
-    lines += how_ranked(known, rows)
+    lines += [*how_ranked(known, rows), *how_measured(settings, rows)]
     tracks = [cells.TRACK] if known.track else []
     heads = ["#", "method", "n", *tracks, *(cells.heading(name, known) for name in columns)]
     heads += ["seconds", cells.ratio_heading(known), "samples read", "note"]

@@ -21,7 +21,7 @@ from benchmark.data.views import Samples, View
 from benchmark.errors import InputError
 from benchmark.metrics import fidelity, removal
 from benchmark.metrics.change import parameter_change
-from benchmark.models.gan import Gan, Generator, build_gan
+from benchmark.models.gan import Gan, Generator, at_once, build_gan
 from benchmark.models.surgery import underlying
 from benchmark.seeding import derive, generator
 from benchmark.tasks import Evaluation, Guarded, Selected
@@ -31,12 +31,12 @@ from benchmark.tasks.judging import Stage, extractor, feedback, judge
 if TYPE_CHECKING:
     from benchmark.running.context import Context
 
-#: Images a forward pass.
-BATCH = 500
 #: Images that are kept where there are examples: of the first latents, and of the first that gave something undesired.
 SHOWN = 12
 #: Points that are kept where generators make points.
 POINTS = 2000
+#: What a generator without a value is worth to tuning, in percent.
+WORST = -1000.0
 #: Steps along a line in parameter space, in units of the distance to the adapted generators, and latents at each.
 LINE = tuple(round(-2 + 0.2 * i, 1) for i in range(16))
 ALONG = 2000
@@ -142,17 +142,25 @@ def build(
 
 
 @torch.no_grad()
-def images_of(model: nn.Module, latents: Tensor) -> Tensor:
-    """What a generator makes of ``latents`` (N, D), on the CPU: images (N, C, H, W) uint8, or points (N, D) float32."""
-    made = torch.cat([_eight_bits(model(z)) for z in latents.split(BATCH)])
-    return made.cpu()
+def images_of(model: nn.Module, latents: Tensor) -> tuple[Tensor, bool]:
+    """What a generator makes of ``latents`` (N, D), on the CPU: images (N, C, H, W) uint8, or points (N, D) float32.
+
+    And whether all of it was finite; what is not becomes black.
+    """
+    batch = at_once(model(latents[:1]))
+    made, finite = [], True
+    for z in latents.split(batch):
+        images = model(z).float()
+        finite = finite and bool(images.isfinite().all())
+        made.append(_eight_bits(images).cpu())
+    return torch.cat(made), finite
 
 
 def _eight_bits(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as they are stored; points as they are. What is not finite becomes black."""
+    """Images in [-1, 1] as they are stored; points as they are."""
     if images.dim() != 4:
-        return images.float()
-    scaled = ((images.float() + 1) * 127.5).nan_to_num(0.0, 255.0, 0.0)
+        return images
+    scaled = ((images + 1) * 127.5).nan_to_num(0.0, 255.0, 0.0)
     return scaled.clamp(0, 255).round().to(torch.uint8)
 
 
@@ -162,21 +170,22 @@ def judged(who: nn.Module, images: Tensor, data: Removal) -> Tensor:
     device = data.train.images.device
     samples = Samples(images, torch.zeros(len(images)), data.train.mean, data.train.std)
     index = torch.arange(len(images))
-    return torch.cat([who(samples.inputs(part).to(device)).cpu() for part in index.split(BATCH)])
+    return torch.cat([who(samples.inputs(part).to(device)).cpu() for part in index.split(at_once(images[:1]))])
 
 
 @dataclass(frozen=True)
 class Measures:
     """What generators of one seed are measured with, and what the original and the real images give.
 
-    ``before``: the original's verdicts (N,); ``original``, ``real`` and ``retrained``: features (N, F).
+    ``before``: the original's verdicts (N,); ``desired``: features (n, F) of its images that were not judged undesired,
+    which is what a filter behind it would let pass; ``real`` and ``retrained``: features (N, F).
     """
 
     latents: Tensor
     who: nn.Module
     where: fidelity.Extractor
     before: Tensor
-    original: Tensor
+    desired: Tensor
     real: Tensor
     retrained: Tensor | None
 
@@ -188,30 +197,31 @@ def _measures(scenario: GanFeatureRemoval, seed: int, context: Context, stage: S
     latents = base.latents(scenario.samples, generator(seed, "evaluation", "latents", stage))
     who, where = judge(scenario, seed, data, context, stage), extractor(scenario, data, context, stage)
     real = data.selection if stage == "selection" else data.test if scenario.real == "test" else data.train
-    made = images_of(base, latents)
+    made, _ = images_of(base, latents)
     retrained = None
     if stage == "report":
         others = base.latents(scenario.samples, generator(seed, "evaluation", "latents of the reference"))
-        retrained = where(images_of(reference(scenario, seed, context).average, others))
+        retrained = where(images_of(reference(scenario, seed, context).average, others)[0])
+    before, features = judged(who, made, data) > 0, where(made)
     return Measures(
         latents,
         who,
         where,
-        judged(who, made, data) > 0,
-        where(made),
+        before,
+        features[~before],
         where(without(real, scenario.removed(seed)).images.cpu()),
         retrained,
     )
 
 
 def selection_score(scenario: GanFeatureRemoval, seed: int, amended: nn.Module, context: Context) -> Selected:
-    """PUL as a fraction times min(1, FID before / FID after), on latents, judge, features and images of their own."""
+    """PUL at quality as a fraction, with latents, a judge, features and real images of its own."""
     measures = _measures(scenario, seed, context, "selection")
-    made = images_of(amended, measures.latents)
+    made, _ = images_of(amended, measures.latents)
     after = judged(measures.who, made, data_of(scenario, context.device)) > 0
     found = _removed(measures, after, measures.where(made))
     values = {name: measured.value for name, measured in found.items() if measured.value is not None}
-    return Selected(values.get("pul.at-quality", 0.0) / 100, values)
+    return Selected(values.get("pul.at-quality", WORST) / 100, values)
 
 
 def evaluate(
@@ -221,7 +231,7 @@ def evaluate(
     data = data_of(scenario, context.device)
     measures = _measures(scenario, seed, context, "report")
     original = cast(Gan, base).average
-    made = images_of(amended, measures.latents)
+    made, finite = images_of(amended, measures.latents)
     scores = judged(measures.who, made, data)
     features = measures.where(made)
     metrics = _removed(measures, scores > 0, features) | _judge(scenario, seed, measures, data)
@@ -230,7 +240,6 @@ def evaluate(
     arrays = {"scores": scores.half().numpy(), "before": measures.before.numpy()}
     arrays |= _line(amended, original, measures, data)
     arrays |= _pictures(scenario, made, measures)
-    finite = _finite(amended, measures.latents)
     return Evaluation(metrics, arrays, [] if finite else ["the amended generator's images are not finite"])
 
 
@@ -238,17 +247,15 @@ def _removed(measures: Measures, after: Tensor, features: Tensor) -> dict[str, M
     """What is gone, and how the distance to real images has grown."""
     real = measures.real
     pul = removal.pul(measures.before, after)
-    fid, fid_before = fidelity.frechet(features, real), _distance(fidelity.frechet, measures.original, real)
-    kid, kid_before = fidelity.kernel(features, real), _distance(fidelity.kernel, measures.original, real)
-    ratio = _ratio(fid, fid_before)
-    kept = None if pul.value is None or ratio.value is None else pul.value * min(1.0, 1 / max(ratio.value, 1e-9))
+    fid, fid_before = fidelity.frechet(features, real), _distance(fidelity.frechet, measures.desired, real)
+    kid, kid_before = fidelity.kernel(features, real), _distance(fidelity.kernel, measures.desired, real)
     return {
         "pul": pul,
-        "pul.at-quality": Measured(kept, pul.n),
+        "pul.at-quality": removal.at_quality(pul, fid, fid_before),
         "undesired.before": removal.share(measures.before),
         "undesired.after": removal.share(after),
         "fid": fid,
-        "fid.ratio": ratio,
+        "fid.ratio": _ratio(fid, fid_before),
         "kid": kid,
         "kid.ratio": _ratio(kid, kid_before),
     }
@@ -294,7 +301,7 @@ def _line(amended: nn.Module, original: Generator, measures: Measures, data: Rem
         with torch.no_grad():
             for name, parameter in moved.named_parameters():
                 parameter.add_(direction[name], alpha=s)
-        made = images_of(moved, measures.latents[:ALONG])
+        made, _ = images_of(moved, measures.latents[:ALONG])
         shares.append(removal.share(judged(measures.who, made, data) > 0).value)
     return {"line.s": np.array(LINE), "line.undesired": np.array(shares, dtype=np.float64)}
 
@@ -303,16 +310,11 @@ def _pictures(scenario: GanFeatureRemoval, made: Tensor, measures: Measures) -> 
     """``example.any``: images of the first latents; ``example.undesired``: of the first whose original was undesired;
     ``points``: of generators that make points."""
     if made.dim() != 4:
-        return {"points": made[:POINTS].half().numpy(), "real": measures.real[:POINTS].half().numpy()}
+        return {"points": made[:POINTS].half().numpy(), "real": fidelity.thinned(measures.real, POINTS).half().numpy()}
     if not scenario.examples:
         return {}
     undesired = measures.before.nonzero().squeeze(1)[:SHOWN]
     return {"example.any": made[:SHOWN].numpy(), "example.undesired": made[undesired].numpy()}
-
-
-@torch.no_grad()
-def _finite(model: nn.Module, latents: Tensor) -> bool:
-    return bool(model(latents[:BATCH]).isfinite().all())
 
 
 def members(scenario: GanFeatureRemoval, seed: int, amended: nn.Module, context: Context) -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
-"""Who judges generated images, and in what features they are compared: networks that share neither seed nor data.
+"""Who judges generated images, and in what features they are compared: networks that share no seed.
 
 The network that gives feedback learns from one half of the training set, the one that counts what is left and the one
-that gives features from the other, each from its own seed. What tuning sees are further ones.
+that gives features from the other. What tuning sees are further ones. They are the same for every seed of a run: an
+error of theirs is common to all. Modes of a mixture need no network: the nearest mode gives feedback and judges.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchmark.models.classifiers import build_classifier
 from benchmark.models.judges import ClassJudge, HueJudge, NearestJudge
 from benchmark.models.surgery import captured_inputs, head
 from benchmark.seeding import derive
+from benchmark.source import digest
 from benchmark.tasks import base_models
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 
@@ -111,6 +113,8 @@ def _network(scenario: GanFeatureRemoval, role: str, told: _Told, data: Removal,
         "feature": scenario.feature,
         "images": [scenario.size, scenario.crop],
         "role": role,
+        "labels": told.num_classes,
+        "images of judges": digest("benchmark.data.removal"),
         "shifted": judges.shifted,
         "pretrained": judges.pretrained,
     }
