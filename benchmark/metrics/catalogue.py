@@ -321,7 +321,7 @@ _ALL = [
     Metric(
         "fid",
         "FID",
-        "",
+        "distance",
         "lower",
         "Fréchet distance between features of generated images and of real ones without what must go. Features are "
         "those that the scenario names, torch-fidelity's Inception or a network trained for the purpose; values of "
@@ -330,7 +330,7 @@ _ALL = [
     Metric(
         "kid",
         "KID",
-        "",
+        "distance",
         "lower",
         "squared maximum mean discrepancy of the same features under a cubic kernel, unbiased: it may be negative",
     ),
@@ -352,7 +352,7 @@ _ALL = [
     Metric(
         "ret-fid",
         "Ret-FID",
-        "",
+        "distance",
         "lower",
         "Fréchet distance between features of generated images and of those of a generator that was trained without "
         "what must go",

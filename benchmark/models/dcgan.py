@@ -1,7 +1,10 @@
 """A small DCGAN (Radford et al., 2016, arXiv:1511.06434): two strided convolutions up, two down.
 
-Both networks have group normalisation where the paper has batch normalisation: an image, a logit and its gradient then
-depend on one sample and on parameters, so that a step in parameter space is all that changes them, in whatever batch.
+The generator has group normalisation where the paper has batch normalisation: its images then depend on nothing but
+parameters, one by one, so that a step in parameter space is all that changes them, in whatever batch they are drawn.
+The discriminator has batch normalisation, real and generated images in batches of their own: without it the same
+generator is several times as far from real images. Its gradient penalty goes through the batch's statistics; the Fisher
+information is taken with the running ones.
 """
 
 from __future__ import annotations
@@ -49,14 +52,14 @@ class DcganGenerator(Generator):
 
 
 class DcganDiscriminator(nn.Module):
-    """Two 4x4 convolutions of stride 2, normalisation after the second, one linear layer: logits (B,)."""
+    """Two 4x4 convolutions of stride 2, batch normalisation after the second, one linear layer: logits (B,)."""
 
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
         channels, height, width_of = shape
         self.down1 = nn.Conv2d(channels, width, 4, 2, 1)
         self.down2 = nn.Conv2d(width, 2 * width, 4, 2, 1)
-        self.norm = nn.GroupNorm(2 * width // GROUP, 2 * width)
+        self.norm = nn.BatchNorm2d(2 * width)
         self.linear = nn.Linear(2 * width * (height // 4) * (width_of // 4), 1)
         channels_last(self)
 

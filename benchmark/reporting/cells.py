@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting.board import MetricCell, Row
 from benchmark.tasks import Task
 
 
 def number(value: float, unit: str) -> str:
-    """One decimal for percents, points and steps, two for nats, three for what lies in [0, 1]."""
-    text = f"{value:.{DECIMALS.get(unit, 1)}f}"
+    """One decimal for percents, points and steps, two for nats, three for what lies in [0, 1].
+
+    Distances, whose scale is that of the features, have three digits that count, at most six decimals.
+    """
+    text = f"{value:.{_decimals(value, unit)}f}"
     return text.replace("-0.0", "0.0") if float(text) == 0 else text
 
 
 #: Digits after the point by unit.
 DECIMALS = {"": 3, "nats": 2, "s": 3}
+#: The unit of what has none and no scale of its own; it is not printed.
+DISTANCE = "distance"
+
+
+def _decimals(value: float, unit: str) -> int:
+    if unit != DISTANCE:
+        return DECIMALS.get(unit, 1)
+    return 6 if not value else min(6, max(0, 2 - math.floor(math.log10(abs(value)))))
 
 
 def interval(cell: MetricCell | None) -> str:
@@ -25,8 +38,9 @@ def interval(cell: MetricCell | None) -> str:
     if cell.low is None or cell.high is None or cell.high == cell.low:
         return text
     half = (cell.high - cell.low) / 2
-    least = 10 ** -DECIMALS.get(cell.unit, 1)
-    return f"{text} ± {number(half, cell.unit) if half >= least else f'<{least:g}'}"
+    decimals = _decimals(cell.mean, cell.unit)
+    least = 10**-decimals
+    return f"{text} ± {f'{half:.{decimals}f}' if half >= least else f'<{least:g}'}"
 
 
 def columns(task: Task, rows: list[Row]) -> list[str]:
@@ -76,7 +90,7 @@ def heading(name: str, task: Task | None = None) -> str:
     arrow = {"higher": " ↑", "lower": " ↓", "zero": " →0", "half": " →0.5", "reference": "", "none": ""}[known.better]
     if task is not None and task.with_gaps and name != task.rank_by:
         arrow = ""
-    unit = f" ({known.unit})" if known.unit else ""
+    unit = f" ({known.unit})" if known.unit not in ("", DISTANCE) else ""
     return f"{known.label}{unit}{arrow}"
 
 
