@@ -28,10 +28,18 @@ class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How hyper-parameters are chosen: seeds that are never reported, and configurations a method."""
+    """How hyper-parameters are chosen: seeds that are never reported, and configurations a method.
+
+    ``by_task`` has other numbers of configurations for tasks whose trials are long.
+    """
 
     seeds: tuple[int, ...]
     configurations: int
+    by_task: dict[str, int] = {}
+
+    def of(self, task: str) -> int:
+        """Configurations that each method of a task is tried with."""
+        return self.by_task.get(task, self.configurations)
 
 
 class SuiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +103,10 @@ def _check_file(file: SuiteFile, where: str) -> None:
             raise InputError(f"{where}: {what}: {name!r} is no name; use lower-case letters, digits and -")
     limits = {"threads": (file.threads, 1024), "timeout": (file.timeout, 10**7)}
     limits["tuning.configurations"] = (file.tuning.configurations, 10**6)
+    for task, count in file.tuning.by_task.items():
+        if task not in TASKS:
+            raise InputError(f"{where}: tuning.by_task: {unknown('task', task, TASKS)}")
+        limits[f"tuning.by_task.{task}"] = (count, 10**6)
     for what, (value, most) in limits.items():
         if not 0 < value <= most:
             raise InputError(f"{where}: {what} must be above 0 and at most {most:,}, not {value}")

@@ -151,7 +151,7 @@ def tune(
 ) -> None:
     """Run the studies; write what was chosen into the suite's file as soon as it is known."""
     known = {scenario.task: spaces(scenario.task) for scenario, _ in wanted}
-    count = suite.tuning.configurations
+    count = " or ".join(str(n) for n in sorted({suite.tuning.of(scenario.task) for scenario, _ in wanted}))
     seeds = ", ".join(map(str, suite.tuning.seeds))
     console.print(f"[bold]{len(wanted)} studies[/] of {count} configurations on seeds {seeds}; {jobs} at a time")
     setting = pool.Setting(results, environment.cache_root(), device, suite.threads, suite.timeout)
@@ -224,8 +224,9 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
         sampler = optuna.samplers.RandomSampler(seed=seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial({name: space.nearest(info.defaults()[name]) for name, space in ranges.items()})
-    for _ in range(suite.tuning.configurations * 20):
-        if len(tried) < suite.tuning.configurations:
+    wished = suite.tuning.of(scenario.task)
+    for _ in range(wished * 20):
+        if len(tried) < wished:
             study.optimize(objective, n_trials=1)
     trials = list(tried.values())
     best = best_of(trials)
