@@ -34,20 +34,19 @@ def retrain(problem: GanProblem) -> nn.Module:
     return gan.average
 
 
-def trained_on_positives(
-    problem: GanProblem, images: int, steps: int, *, penalty: Penalty | None = None, trained: list[str] | None = None
+def trained_on(
+    problem: GanProblem, found: Tensor, steps: int, *, penalty: Penalty | None = None, trained: list[str] | None = None
 ) -> nn.Module:
-    """The GAN as training left it, trained on generated images that the feedback lets pass."""
-    real = drawn_from(positives(problem, images))
+    """The GAN trained on generated images ``found`` (N, ...) that the feedback lets pass."""
     rng = problem.generator("unlearning")
-    train_gan(problem.gan, real, problem.recipe, steps, rng, penalty=penalty, trained=trained)
+    train_gan(problem.gan, drawn_from(found), problem.recipe, steps, rng, penalty=penalty, trained=trained)
     return problem.gan.average
 
 
 @method("finetune", tasks="gan-feature-removal", paper="", access=Access(feedback="y"))
 def finetune(problem: GanProblem, *, steps: int = 400, images: int = 5000) -> nn.Module:
     """Adversarial fine-tuning on positives: Adapt then Unlearn's second stage without repulsion (gamma = 0)."""
-    return trained_on_positives(problem, images, steps)
+    return trained_on(problem, positives(problem, images), steps)
 
 
 @method("ewc", tasks="gan-feature-removal", paper="arXiv:2012.02780", access=Access(feedback="y"))
@@ -58,7 +57,7 @@ def ewc(problem: GanProblem, *, lam: float = 1.0, steps: int = 400, images: int 
     """
     gan = problem.gan
     penalty = consolidated(gan.generator, gan.discriminator, lam, problem.generator("fisher"))
-    return trained_on_positives(problem, images, steps, penalty=penalty)
+    return trained_on(problem, positives(problem, images), steps, penalty=penalty)
 
 
 @method("l1-sparse", tasks="gan-feature-removal", paper="arXiv:2304.04934", access=Access(feedback="y"))
@@ -70,7 +69,7 @@ def l1_sparse(problem: GanProblem, *, lam: float = 5e-5, steps: int = 400, image
     def sparse(generator: Generator) -> Tensor:
         return lam * torch.stack([parameter.abs().sum() for parameter in generator.parameters()]).sum()
 
-    return trained_on_positives(problem, images, steps, penalty=sparse)
+    return trained_on(problem, positives(problem, images), steps, penalty=sparse)
 
 
 def last_tensors(generator: Generator, k: int) -> list[str]:
@@ -89,7 +88,7 @@ def cf_k(problem: GanProblem, *, k: int = 4, steps: int = 400, images: int = 500
     """
     names = last_tensors(problem.gan.generator, k)
     problem.gan.generator.load_state_dict(problem.model.state_dict())
-    return trained_on_positives(problem, images, steps, trained=names)
+    return trained_on(problem, positives(problem, images), steps, trained=names)
 
 
 @method("eu-k", tasks="gan-feature-removal", paper="Goel et al. 2022, arXiv:2201.06640", access=Access(feedback="y"))
@@ -99,7 +98,7 @@ def eu_k(problem: GanProblem, *, k: int = 4, steps: int = 400, images: int = 500
     Their moments start again, too, and the averaged weights start from the new values; the others stay as in the
     generator in use.
     """
-    gan = problem.gan
+    gan, found = problem.gan, positives(problem, images)  # drawn before the generator in use is changed
     gan.generator.load_state_dict(problem.model.state_dict())
     names = last_tensors(gan.generator, k)
     fresh = dict(problem.initialised("last tensors", problem.build_gan).generator.named_parameters())
@@ -110,7 +109,7 @@ def eu_k(problem: GanProblem, *, k: int = 4, steps: int = 400, images: int = 500
                     parameter.copy_(fresh[name])
     stale = tuple(f"generator.{name}." for name in names)
     gan.moments = {name: moment for name, moment in gan.moments.items() if not name.startswith(stale)}
-    return trained_on_positives(problem, images, steps, trained=names)
+    return trained_on(problem, found, steps, trained=names)
 
 
 @method("gradient-ascent", tasks="gan-feature-removal", paper="", access=Access(feedback="w"))

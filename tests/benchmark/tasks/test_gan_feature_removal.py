@@ -43,19 +43,19 @@ TRAINING = GanRecipe(250, 64, lr_generator=2e-3, lr_discriminator=2e-3, averagin
 def ring(**changes: Any) -> GanFeatureRemoval:
     """The smoke suite's toy with fewer steps and samples."""
     settings = load_suite("smoke").scenarios["ring"].settings
-    return msgspec.structs.replace(settings, **{"samples": 600, "training": TRAINING, **changes})
+    return msgspec.structs.replace(settings, **{"samples": 300, "training": TRAINING, **changes})
 
 
 def digits(**changes: Any) -> GanFeatureRemoval:
-    """Images of 8 x 8 pixels, hardly learnt, and judges that have seen them once or twice."""
+    """Images of 8 x 8 pixels, hardly learnt, and judges that have seen them once."""
     given: dict[str, Any] = {
         "data": "digits",
         "model": "dcgan",
-        "training": msgspec.structs.replace(TRAINING, steps=60, batch_size=32),
-        "judges": Judges(Recipe(2, 0.05, 64), "resnet-small"),
+        "training": msgspec.structs.replace(TRAINING, steps=30, batch_size=32),
+        "judges": Judges(Recipe(1, 0.05, 64), "resnet-small"),
         "latent_dim": 8,
         "width": 8,
-        "samples": 200,
+        "samples": 150,
         "examples": True,
     }
     return GanFeatureRemoval(**{**given, **changes})
@@ -460,8 +460,8 @@ def test_the_original_has_lost_nothing(context: Context) -> None:
     assert found.flags == []
     assert set(found.arrays) == {"scores", "before", "points", "real"}
     assert np.array_equal(found.arrays["scores"] > 0, found.arrays["before"])
-    assert found.arrays["points"].shape == (600, 2)
-    assert found.metrics["pul"].n == 600
+    assert found.arrays["points"].shape == (300, 2)
+    assert found.metrics["pul"].n == 300
 
 
 def test_a_generator_of_desired_points_alone_is_perfect(context: Context) -> None:
@@ -520,7 +520,7 @@ def test_a_filter_behind_the_original_changes_no_parameter(context: Context) -> 
 
 
 def test_evaluation_is_the_same_every_time_and_changes_nothing(context: Context) -> None:
-    settings = ring(samples=300)
+    settings = ring()
     base, results = generating.base_model(settings, 0, context), []
     amended = copy.deepcopy(base.average)
     with torch.no_grad():
@@ -546,10 +546,10 @@ def test_what_is_not_finite_is_flagged_wherever_it_is(bad: float, context: Conte
 
         def forward(self, z: Tensor) -> Tensor:
             points = torch.zeros(len(z), 2)
-            points[-1, 0] = bad if len(z) == 100 else 0.0
+            points[-1, 0] = bad if len(z) == 10 else 0.0
             return points
 
-    found = evaluated(ring(), Breaks(), context)
+    found = evaluated(ring(samples=510), Breaks(), context)
     assert found.flags == ["the amended generator's images are not finite"]
     assert values(found)["fid"] is values(found)["pul.at-quality"] is None
 
@@ -671,7 +671,7 @@ def run(make_cell: Callable[..., Any], context: Context) -> Run:
 
     def run(method: str, **given: Any) -> tuple[Record, dict[str, Any]]:
         cell = make_cell(method, "ring", 0, **given)
-        settings = msgspec.to_builtins(ring(samples=300))
+        settings = msgspec.to_builtins(ring())
         return run_cell(msgspec.structs.replace(cell, settings=settings), context, exclusive=False, provenance="")
 
     return run
@@ -729,7 +729,7 @@ def test_wrong_hyper_parameters_are_rows(run: Run) -> None:
 
 
 def test_tuning_runs_a_method_and_scores_it(context: Context) -> None:
-    scenario = msgspec.structs.replace(load_suite("smoke").scenarios["ring"], settings=ring(samples=200))
+    scenario = msgspec.structs.replace(load_suite("smoke").scenarios["ring"], settings=ring(samples=150))
     found, seconds, failed = amend_for_selection(scenario, "finetune", {"steps": 5, "images": 50}, 0, context)
     assert failed == ""
     assert seconds > 0
