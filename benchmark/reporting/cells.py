@@ -115,7 +115,7 @@ def ratio(row: Row) -> str:
 
 
 #: What marks a view of which more than images was read.
-MARKS = {"labels": " +y", "attributes": " +a", "masks": " +m"}
+MARKS = {"labels": " +y", "attributes": " +a", "masks": " +m", "networks": " +w"}
 
 
 def reads(row: Row) -> str:
