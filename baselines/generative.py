@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -132,8 +134,7 @@ def gradient_ascent(problem: GanProblem, *, lr: float = 1e-4, steps: int = 100) 
 class Rejecting(Generator):
     """A generator that draws again, at most ``tries`` times, what a judge says shows what must go.
 
-    The next try's latent is a permutation of the last one's entries with new signs, which is as normal: so each image
-    is a function of its latent alone.
+    New latents are drawn from a generator that the first one seeds: each image is a function of its latent alone.
     """
 
     def __init__(self, generator: Generator, judge: nn.Module, tries: int) -> None:
@@ -146,15 +147,21 @@ class Rejecting(Generator):
     @torch.no_grad()
     def forward(self, z: Tensor) -> Tensor:
         images: Tensor = self.generator(z)
-        rng = torch.Generator().manual_seed(0)
+        wrong = (self.judge(images) > 0).nonzero().squeeze(1)
+        seeded = {row: _seeded(z[row]) for row in wrong.tolist()}
         for _ in range(self.tries):
-            order = torch.randperm(self.latent_dim, generator=rng).to(z.device)
-            signs = (torch.randint(2, (self.latent_dim,), generator=rng) * 2 - 1).to(z)
-            z = z[:, order] * signs
-            wrong = self.judge(images) > 0
-            if wrong.any():
-                images[wrong] = self.generator(z[wrong])
+            if not len(wrong):
+                break
+            again = torch.stack([torch.randn(self.latent_dim, generator=seeded[row]) for row in wrong.tolist()])
+            images[wrong] = self.generator(again.to(z))
+            wrong = wrong[self.judge(images[wrong]) > 0]
         return images
+
+
+def _seeded(z: Tensor) -> torch.Generator:
+    """A generator that depends on the latent z (D,) alone."""
+    digest = hashlib.sha256(z.float().cpu().numpy().tobytes()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @method("rejection", tasks="gan-feature-removal", kind="cheat", paper="", access=Access(feedback="w"))

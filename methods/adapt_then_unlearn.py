@@ -92,7 +92,10 @@ class Distance:
         if scale == "sum":
             return plain
         if scale == "relative":
-            return cls(centre, spread, dict.fromkeys(models, 1 / float(plain(start))))
+            at_start = float(plain(start))
+            if not at_start:
+                raise InputError("the adapted generators are the original: take more adapt_steps")
+            return cls(centre, spread, dict.fromkeys(models, 1 / at_start))
         factor = (m**2 if scale == "official" else 1) / (2 * len(models))
         return cls(centre, spread, {name: factor / t[0].numel() for name, t in models.items()})
 

@@ -39,7 +39,7 @@ class Feedback:
         self._open = False
 
     def undesired(self, images: Tensor) -> Tensor:
-        """Whether each of ``images`` (B, ...) shows what must go, (B,) bool; pixels beyond [-1, 1] are cut off."""
+        """Whether each of ``images`` (B, ...) in [-1, 1] shows what must go, (B,) bool."""
         self._ask("y", "judgements")
         self._count(len(images))
         with torch.no_grad():

@@ -8,7 +8,7 @@ import msgspec
 
 from benchmark.contracts import GanRecipe, Recipe
 from benchmark.data import DATA, Source
-from benchmark.models import GANS, check_model
+from benchmark.models import GANS, MODELS, check_model
 from benchmark.tasks import Task, Values
 
 #: Percent of the original's images that must show what is to be removed.
@@ -107,8 +107,28 @@ def _check_images(scenario: GanFeatureRemoval, source: Source) -> None:
         raise ValueError(f"crop must be at least 0 and below {side / 2:g}, not {scenario.crop}")
     if scenario.size < 0:
         raise ValueError(f"size must be at least 0, not {scenario.size}")
+    sides = [scenario.size or length - 2 * scenario.crop for length in source.shape[1:]]
+    _check_network(scenario, sides)
+    if scenario.judges.pretrained and scenario.judges.model in MODELS:
+        raise ValueError(f"judges.pretrained: there are no published weights of {scenario.judges.model}")
+    if scenario.judges.model == "mlp-toy" or scenario.judges.model.startswith("transformers:"):
+        raise ValueError(f"judges.model {scenario.judges.model} takes no images")
+    if scenario.judges.model == "lenet" and min(sides) < 16:
+        raise ValueError(f"judges.model lenet takes images of 16 x 16 or more, not {sides[0]} x {sides[1]}")
     if scenario.feature == "colour" and source.shape[0] != 1:
         raise ValueError(f"feature is colour, but the images of {scenario.data} are not grey")
+
+
+def _check_network(scenario: GanFeatureRemoval, sides: list[int]) -> None:
+    """Whether the generator can make images of that height and width."""
+    what = f"{sides[0]} x {sides[1]}"
+    if scenario.model == "dcgan" and any(side % 4 for side in sides):
+        raise ValueError(f"model dcgan makes images whose sides are multiples of 4, not {what}: give a size")
+    if scenario.model == "dcgan" and scenario.width % 8:
+        raise ValueError(f"width of a dcgan must be a multiple of 8, not {scenario.width}")
+    square = sides[0] == sides[1] and 8 <= sides[0] <= 1024 and not sides[0] & (sides[0] - 1)
+    if scenario.model == "stylegan2" and not square:
+        raise ValueError(f"model stylegan2 makes squares whose side is a power of 2 from 8 to 1024, not {what}")
 
 
 def _unit(scenario: GanFeatureRemoval, seed: int) -> str:

@@ -217,7 +217,9 @@ def _measures(scenario: GanFeatureRemoval, seed: int, context: Context, stage: S
 def selection_score(scenario: GanFeatureRemoval, seed: int, amended: nn.Module, context: Context) -> Selected:
     """PUL at quality as a fraction, with latents, a judge, features and real images of its own."""
     measures = _measures(scenario, seed, context, "selection")
-    made, _ = images_of(amended, measures.latents)
+    made, finite = images_of(amended, measures.latents)
+    if not finite:
+        return Selected(WORST / 100)
     after = judged(measures.who, made, data_of(scenario, context.device)) > 0
     found = _removed(measures, after, measures.where(made))
     values = {name: measured.value for name, measured in found.items() if measured.value is not None}
@@ -235,6 +237,8 @@ def evaluate(
     scores = judged(measures.who, made, data)
     features = measures.where(made)
     metrics = _removed(measures, scores > 0, features) | _judge(scenario, seed, measures, data)
+    if not finite:  # black images, or points that are nowhere, show nothing: that removes nothing
+        metrics |= {name: Measured(None, 0) for name in ("pul", "pul.at-quality", "undesired.after")}
     metrics |= _closeness(measures, features)
     metrics["change.parameters"] = parameter_change(underlying(amended, original), original)
     arrays = {"scores": scores.half().numpy(), "before": measures.before.numpy()}

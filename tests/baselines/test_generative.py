@@ -24,7 +24,7 @@ from baselines.generative import (
     last_tensors,
     rejection,
     retrain,
-    trained_on_positives,
+    trained_on,
     view_images,
 )
 from benchmark.adversarial import train_gan
@@ -35,6 +35,7 @@ from benchmark.errors import AccessViolation, DivergenceError, InputError
 from benchmark.metrics.change import parameter_change
 from benchmark.models.gan import Generator
 from benchmark.models.surgery import state_hash, underlying
+from benchmark.screening import positives
 from benchmark.suite import methods_of
 
 TASK = "gan-feature-removal"
@@ -200,7 +201,7 @@ def test_consolidation_is_to_the_weights_that_training_starts_from(make_gan_prob
     problem = make_gan_problem()
     gan = problem.gan
     penalty = consolidated(gan.generator, gan.discriminator, 3.0, problem.generator("fisher"))
-    other = trained_on_positives(problem, 60, 4, penalty=penalty)
+    other = trained_on(problem, positives(problem, 60), 4, penalty=penalty)
     assert state_hash(other) == state_hash(ewc(make_gan_problem(), lam=3.0, **QUICK))
 
 
@@ -249,10 +250,7 @@ def test_forgetting_again_starts_from_new_values_and_fine_tuning_from_the_old(
     kind: str, make_gan_problem: Make
 ) -> None:
     old = parameters(make_gan_problem(kind).model)
-    kept, new = (
-        parameters(method(make_gan_problem(kind), k=2, steps=0, images=60))  # type: ignore[operator]
-        for method in (cf_k, eu_k)
-    )
+    kept, new = (parameters(method(make_gan_problem(kind), k=2, steps=0, images=60)) for method in (cf_k, eu_k))
     assert all(torch.equal(kept[name], old[name]) for name in old)
     problem = make_gan_problem(kind)
     fresh = parameters(problem.initialised("last tensors", problem.build_gan).generator)

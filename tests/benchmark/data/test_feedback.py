@@ -223,7 +223,8 @@ def run(make_cell: Callable[..., Cell], context: Context, monkeypatch: pytest.Mo
 
     def run(function: Callable[[GanProblem], nn.Module], kind: Any = "baseline", **views: str) -> Record:
         cell = make_cell("finetune", "ring")
-        info = MethodInfo("finetune", kind, (cell.task,), "", Access(**views), 1, (), "m", "f", "")
+        access = Access(**views)  # type: ignore[arg-type]
+        info = MethodInfo("finetune", kind, (cell.task,), "", access, 1, (), "m", "f", "")
         monkeypatch.setattr(running, "METHODS", MethodRegistry(lambda: [info]))
         monkeypatch.setattr(amending, "load", lambda info: function)
         settings = {**cell.settings, "samples": 50, "training": {**cell.settings["training"], "steps": 3}}

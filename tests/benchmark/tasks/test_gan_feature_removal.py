@@ -390,7 +390,7 @@ def test_those_who_judge_share_neither_seed_nor_data_with_the_feedback(
         assert isinstance(who, ClassJudge)
         assert who.undesired == 3
         assert not any(p.requires_grad for p in who.parameters())
-    assert len({state_hash(who.network) for who in (asked, counting, tuning)}) == 3  # type: ignore[union-attr, arg-type]
+    assert len({state_hash(who.network) for who in (asked, counting, tuning)}) == 3  # type: ignore[arg-type]
     assert spaces[0].name != spaces[1].name
     assert spaces[0](data.test.images[:7]).shape[0] == 7
 
@@ -427,12 +427,11 @@ def test_modes_are_judged_by_the_nearest(context: Context, networks: list[Called
 
 
 def made_of(points: Tensor) -> nn.Module:
-    """A generator whose images are these, whatever the latents' number."""
+    """A generator of these images, evenly spaced where latents are fewer and several times where they are more."""
 
     class Fixed(nn.Module):
         def forward(self, z: Tensor) -> Tensor:
-            rows = (z.sum(1).abs() * 1e4).long() % len(points)
-            return points[rows]
+            return points[torch.arange(len(z)) * len(points) // len(z)]
 
     return Fixed()
 
@@ -474,6 +473,21 @@ def test_a_generator_of_desired_points_alone_is_perfect(context: Context) -> Non
     assert metrics["precision"] is not None
     assert metrics["precision"] > 90
     assert metrics["change.parameters"] is None  # it has no parameters like the original's
+
+
+def test_quality_is_that_of_the_original_behind_a_filter(context: Context) -> None:
+    """Undesired images of the original are part of its distance: against them damage would go unseen."""
+    measures = generating._measures(ring(), 0, context, "report")
+    base = generating.base_model(ring(), 0, context).average
+    with torch.no_grad():
+        points = base(measures.latents)
+    desired = points[~(measures.who(points) > 0)]
+    torch.testing.assert_close(measures.desired, desired)
+    assert 0 < len(desired) < 300
+    metrics = values(evaluated(ring(), copy.deepcopy(base), context))
+    before = fidelity.frechet(desired, measures.real).value
+    assert before is not None
+    assert metrics["fid.ratio"] == pytest.approx(metrics["fid"] / before, rel=1e-3)  # type: ignore[operator]
 
 
 def test_what_ruins_the_images_is_worth_less_than_what_it_removes(context: Context) -> None:
@@ -540,13 +554,14 @@ def test_evaluation_is_the_same_every_time_and_changes_nothing(context: Context)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_what_is_not_finite_is_flagged_wherever_it_is(bad: float, context: Context) -> None:
+@pytest.mark.parametrize("where", [500, 10])
+def test_what_is_not_finite_is_flagged_wherever_it_is(where: int, bad: float, context: Context) -> None:
     class Breaks(nn.Module):
-        """One of its last points, in the second pass."""
+        """One point, in the first pass or in the last."""
 
         def forward(self, z: Tensor) -> Tensor:
             points = torch.zeros(len(z), 2)
-            points[-1, 0] = bad if len(z) == 10 else 0.0
+            points[-1, 0] = bad if len(z) == where else 0.0
             return points
 
     found = evaluated(ring(samples=510), Breaks(), context)
