@@ -83,6 +83,12 @@ def test_methods_come_references_first_and_cheats_last() -> None:
         ("timeout = 60.0", "timeout = -1.0", "timeout must be above 0 and at most .*, not -1.0"),
         ("timeout = 60.0", "timeout = nan", "timeout"),
         ("configurations = 3", "configurations = 0", "tuning.configurations must be above 0"),
+        (
+            "configurations = 3",
+            "configurations = 3, by_task = { class-forget = 0 }",
+            "by_task.class-forget must be above",
+        ),
+        ("configurations = 3", "configurations = 3, by_task = { clas-forget = 1 }", "unknown task 'clas-forget'"),
         ('summary = "A suite for a test."', "", "missing required field `summary`"),
         ('"class-forget"', '"clas-forget"', "scenarios.one: unknown task 'clas-forget'; did you mean class-forget"),
         ('task = "class-forget"\n', "", "scenarios.one: task is missing; one of class-forget"),
@@ -180,3 +186,9 @@ def test_a_wrong_selection_is_named(
 ) -> None:
     with pytest.raises(InputError, match=said):
         select(load_suite("smoke"), task, scenarios, methods)
+
+
+def test_tasks_may_have_their_own_number_of_configurations() -> None:
+    tuning = load_suite("embedded").tuning
+    assert tuning.of("gan-feature-removal") == tuning.by_task["gan-feature-removal"]
+    assert tuning.of("class-forget") == tuning.configurations

@@ -454,3 +454,10 @@ def test_against_the_direction_of_the_adapted_models_there_is_less(
         return float(shares(problem)[:2].sum())
 
     assert undesired(-0.8) < 0.9 * undesired(0.0) < 0.9 * undesired(0.8)
+
+
+def test_a_relative_distance_needs_one_to_start_from(make_gan_problem: Make) -> None:
+    problem = make_gan_problem()
+    problem.gan.generator.load_state_dict(problem.model.state_dict())
+    with pytest.raises(InputError, match="the adapted generators are the original: take more adapt_steps"):
+        atu_il2(problem, models=1, adapt_steps=0, steps=1, images=200)

@@ -126,6 +126,13 @@ def write(tmp_path: Path) -> Write:
         (IMAGES, {"crop": 14}, "crop must be at least 0 and below 14, not 14"),
         (IMAGES, {"crop": -1}, "crop must be at least 0 and below 14, not -1"),
         (IMAGES, {"size": -4}, "size must be at least 0, not -4"),
+        (IMAGES, {"size": 18}, "model dcgan makes images whose sides are multiples of 4, not 18 x 18: give a size"),
+        (IMAGES, {"crop": 1}, "model dcgan makes images whose sides are multiples of 4, not 26 x 26"),
+        (IMAGES, {"width": 12}, "width of a dcgan must be a multiple of 8, not 12"),
+        (IMAGES, {"model": "stylegan2"}, "model stylegan2 makes squares whose side is a power of 2.*not 28 x 28"),
+        (IMAGES, {"judges": {**JUDGES, "pretrained": True}}, "there are no published weights of lenet"),
+        (IMAGES, {"judges": {**JUDGES, "model": "mlp-toy"}}, "judges.model mlp-toy takes no images"),
+        (IMAGES, {"data": "digits"}, "judges.model lenet takes images of 16 x 16 or more, not 8 x 8"),
         (IMAGES, {"latent_dim": 0}, "latent_dim must be at least 1, not 0"),
         (IMAGES, {"width": 0}, "width must be at least 1, not 0"),
         (IMAGES, {"samples": 0}, "samples must be at least 1, not 0"),
@@ -566,7 +573,7 @@ def test_what_is_not_finite_is_flagged_wherever_it_is(where: int, bad: float, co
 
     found = evaluated(ring(samples=510), Breaks(), context)
     assert found.flags == ["the amended generator's images are not finite"]
-    assert values(found)["fid"] is values(found)["pul.at-quality"] is None
+    assert all(values(found)[name] is None for name in ("fid", "pul", "pul.at-quality", "undesired.after"))
 
 
 def test_images_are_judged_as_they_are_stored() -> None:
