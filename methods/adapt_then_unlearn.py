@@ -49,7 +49,7 @@ def adapt(problem: GanProblem, models: int, images: int, steps: int, lam: float)
 
 def adapted(problem: GanProblem, models: int, images: int, steps: int, lam: float) -> dict[str, Tensor]:
     """The adapted generators of these settings, computed once for all methods of this file that ask for them."""
-    return problem.stage(
+    found = problem.stage(
         "adapted",
         lambda: adapt(problem, models, images, steps, lam),
         models=models,
@@ -57,6 +57,8 @@ def adapted(problem: GanProblem, models: int, images: int, steps: int, lam: floa
         steps=steps,
         lam=lam,
     )
+    # What was kept comes back in another order and layout, and sums over it would be rounded differently.
+    return {name: found[name].contiguous() for name, _ in problem.model.named_parameters()}
 
 
 # Stage 2: unlearning.
