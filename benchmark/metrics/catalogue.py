@@ -296,8 +296,9 @@ _ALL = [
         "PUL at quality",
         "%",
         "higher",
-        "PUL times min(1, FID of the original's images that are not judged undesired / FID): what is removed, "
-        "discounted by what it costs",
+        "PUL times min(1, FID of the filtered original / FID), PUL itself where negative: what is removed, discounted "
+        "by what it costs; the filtered original are those of its images that the judge does not call undesired, what "
+        "a perfect filter would leave",
     ),
     Metric(
         "undesired.before", "undesired before", "%", "none", "share of the original generator's images judged undesired"
@@ -332,7 +333,8 @@ _ALL = [
         "KID",
         "distance",
         "lower",
-        "squared maximum mean discrepancy of the same features under a cubic kernel, unbiased: it may be negative",
+        "squared maximum mean discrepancy of the same features under a cubic kernel, unbiased: it may be negative; its "
+        "size depends on that of the features",
     ),
     Metric(
         "precision",
@@ -357,8 +359,8 @@ _ALL = [
         "Fréchet distance between features of generated images and of those of a generator that was trained without "
         "what must go",
     ),
-    Metric("fid.ratio", "FID / filtered", "", "lower", "FID over that of the original's images not judged undesired"),
-    Metric("kid.ratio", "KID / filtered", "", "lower", "KID over that of the original's images not judged undesired"),
+    Metric("fid.ratio", "FID / filtered", "", "lower", "FID over that of the filtered original of the same seed"),
+    Metric("kid.ratio", "KID / filtered", "", "lower", "KID over that of the filtered original of the same seed"),
 ]
 for _rule in _RULES:
     _how = "the oracle rule, which looks at test data: for study only" if _rule == "oracle" else f"the rule {_rule}"

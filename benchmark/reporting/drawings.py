@@ -142,7 +142,8 @@ def _grids(
             f"Images of {escape(grid.scenario)} (suite {escape(suite)}, seed {grid.seed}), from which "
             f"{escape(grid.removed)} is to go: a row a generator, references first, cheats last, the others by rank. "
             f"Left: the same {len(grid.methods[0].any)} latents at random. Right: the first latents whose original "
-            "image the judge calls undesired. PUL, the percentage of undesired images removed, is that of this seed",
+            "image the judge calls undesired. To a retrained generator these latents mean something else. PUL, the "
+            "percentage of undesired images removed, is that of this seed",
         )
 
 

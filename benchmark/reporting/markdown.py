@@ -152,14 +152,19 @@ def _columns_of_all(tasks: list[Task]) -> list[str]:
     again = " Where classes are forgotten in sequence, every request is answered anew, by retraining, too."
     attributes = any(task.track for task in tasks)
     masks = any("m" in fields for task in tasks for fields in task.views.values())
-    judged = any("w" in fields for task in tasks for fields in task.views.values())
+    asked = ""
+    if any("w" in fields for task in tasks for fields in task.views.values()):
+        asked = (
+            "; *feedback*: generated images that methods asked about; *+w*: the network that gives feedback was taken, and "
+            "what it is asked later is not counted"
+        )
     lines = [
         f"- **seconds**: wall time of the method's calls alone; {', '.join(f'**/ {name}**' for name in references)}: "
         f"its CPU (or GPU) seconds as a ratio to {whose} the same seed, in brackets where something else of the run "
         f"shared the cores.{again if 'retrain' in references else ''}",
         "- **samples read**: distinct samples of each view, summed over requests; *+y*: with labels"
         f"{'; *+a*: with attributes' if attributes or masks else ''}{'; *+m*: with masks' if masks else ''}"
-        f"{'; *feedback*: generated images that were judged; *+w*: with the network that judges' if judged else ''}.",
+        f"{asked}.",
         "- **note**: `code moved` says that source has changed since the run while the declared versions have not.",
     ]
     if attributes:
