@@ -155,7 +155,7 @@ def _columns_of_all(tasks: list[Task]) -> list[str]:
     asked = ""
     if any("w" in fields for task in tasks for fields in task.views.values()):
         asked = (
-            "; *feedback*: generated images that methods asked about; *+w*: the network that gives feedback was taken, and "
+            "; *feedback*: generated images that were judged; *+w*: the network that gives feedback was taken, and "
             "what it is asked later is not counted"
         )
     lines = [
