@@ -34,7 +34,7 @@ pytest.importorskip("tomlkit")
 
 
 #: Base models a seed of the suite ``embedded``, by network: each artefact makes one of its own.
-LEARNT = {"vgg-small": 1 + 2, "resnet-small": 1 + 3, "laf-cnn": 2, "cmnist-mlp": 2}
+LEARNT = {"vgg-small": 1 + 2, "resnet-small": 1 + 3, "laf-cnn": 2, "cmnist-mlp": 2, "dcgan": 2}
 
 
 def study(scores: list[float]) -> Study:
@@ -49,7 +49,7 @@ def test_spaces_hold_values_that_the_methods_take(task: str) -> None:
     assert found
     for method, ranges in found.items():
         name = method.partition("@")[0]
-        info = METHODS.get(name, task if METHODS.has(name, task) else None)
+        info = METHODS.get(name, next(t for t in (task, "class-forget", "label-free-forget") if METHODS.has(name, t)))
         for name, space in ranges.items():
             values = space.choices if space.choices is not None else [space.low, space.high]
             assert None not in values

@@ -111,8 +111,8 @@ def test_distances_in_other_features_have_no_difference(make_record: Make) -> No
     sentence, heads, row = line_of(lines, "FID")
     assert "The paper's generator is a StyleGAN2, this run's a DCGAN. **The values do not compare**" in sentence
     assert heads[1:3] == ["this run (DCGAN, lenet features)", "published (StyleGAN2, Inception features)"]
-    assert row[1:4] == ["20.000 (n 1)", "9.65 ± 0.21", "-"]
-    assert line_of(lines, "Ret-FID")[2][1:4] == ["9.000 (n 1)", "6.29 ± 0.18", "-"]
+    assert row[1:4] == ["20.0 (n 1)", "9.65 ± 0.21", "-"]
+    assert line_of(lines, "Ret-FID")[2][1:4] == ["9.00 (n 1)", "6.29 ± 0.18", "-"]
     sentence, heads, row = line_of(lines, "PUL")
     assert sentence.endswith("this run's a DCGAN. Each has a judge of its own.")
     assert heads[1:3] == ["this run (DCGAN)", "published (StyleGAN2)"]
@@ -122,7 +122,7 @@ def test_distances_in_other_features_have_no_difference(make_record: Make) -> No
 def test_distances_in_the_same_features_have_one(make_record: Make) -> None:
     lines = beside_the_paper(*PAPER, build_board(records(make_record)), Setting("StyleGAN2", "Inception"))
     sentence, _, row = line_of(lines, "FID")
-    assert row[3] == "+10.350"
+    assert row[3] == "+10.3"
     assert "do not compare" not in sentence
 
 

@@ -141,7 +141,7 @@ def test_a_tally_is_what_was_read_and_is_counted_by_another_view(join: Join) -> 
     tally = one.retain.tally()
     assert tally.passes == 5
     assert {letter: seen.nonzero().squeeze(1).tolist() for letter, seen in tally.seen.items()} == {
-        "x": [0, 1, 2, 3], "y": [], "a": [], "m": [],
+        "x": [0, 1, 2, 3], "y": [], "a": [], "m": [], "w": [],
     }  # fmt: skip
     two.retain.count(tally)
     assert two.retain.counts() == one.retain.counts()
