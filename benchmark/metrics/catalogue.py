@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from benchmark.errors import unknown
+from benchmark.metrics.generation import GENERATION
+from benchmark.metrics.metric import Metric
 
-Better = Literal["higher", "lower", "zero", "half", "reference", "none"]
 #: Rules by which the state of a network can be chosen among those on the way; the last one looks at test data.
 _RULES = ("worst-group", "group-balanced", "bias-conflicting", "worst-class", "last", "oracle")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """``better``: higher, lower, zero (gaps), half: 0.5, reference: what retraining has, or none."""
-
-    name: str
-    label: str
-    unit: str
-    better: Better
-    summary: str
 
 
 _ALL = [
@@ -283,84 +270,7 @@ _ALL = [
         "100 times the mean over these samples of the cosine with the sample's own shift",
     ),
     Metric("cav.seconds", "CAV fit", "s", "none", "seconds that fitting the concept vector took, activations aside"),
-    Metric(
-        "pul",
-        "PUL",
-        "%",
-        "higher",
-        "percentage of undesired images removed: by how much fewer of the same latents give an image that is judged "
-        "undesired than with the original generator; negative where more do",
-    ),
-    Metric(
-        "pul.at-quality",
-        "PUL at quality",
-        "%",
-        "higher",
-        "PUL times min(1, FID of the filtered original / FID), PUL itself where negative: what is removed, discounted "
-        "by what it costs; the filtered original are those of its images that the judge does not call undesired, what "
-        "a perfect filter would leave",
-    ),
-    Metric(
-        "undesired.before", "undesired before", "%", "none", "share of the original generator's images judged undesired"
-    ),
-    Metric("undesired.after", "undesired after", "%", "lower", "share of the same latents' images judged undesired"),
-    Metric("judge.error", "judge error", "%", "lower", "share of real test images that the judge is wrong about"),
-    Metric(
-        "judge.false-positives",
-        "judge false positives",
-        "%",
-        "lower",
-        "share of desired real test images that are judged undesired",
-    ),
-    Metric(
-        "judge.false-negatives",
-        "judge false negatives",
-        "%",
-        "lower",
-        "share of undesired real test images that are judged desired",
-    ),
-    Metric(
-        "fid",
-        "FID",
-        "distance",
-        "lower",
-        "Fréchet distance between features of generated images and of real ones without what must go. Features are "
-        "those that the scenario names, torch-fidelity's Inception or a network trained for the purpose; values of "
-        "different extractors do not compare",
-    ),
-    Metric(
-        "kid",
-        "KID",
-        "distance",
-        "lower",
-        "squared maximum mean discrepancy of the same features under a cubic kernel, unbiased: it may be negative; its "
-        "size depends on that of the features",
-    ),
-    Metric(
-        "precision",
-        "precision",
-        "%",
-        "higher",
-        "share of generated images whose features lie among those of real ones: within the distance of one of them to "
-        "its third-nearest neighbour",
-    ),
-    Metric(
-        "recall",
-        "recall",
-        "%",
-        "higher",
-        "share of real images without what must go whose features lie among those of generated ones in the same sense",
-    ),
-    Metric(
-        "ret-fid",
-        "Ret-FID",
-        "distance",
-        "lower",
-        "Fréchet distance between features of generated images and of those of a generator that was trained without "
-        "what must go",
-    ),
-    Metric("fid.ratio", "FID / filtered", "", "lower", "FID over that of the filtered original of the same seed"),
-    Metric("kid.ratio", "KID / filtered", "", "lower", "KID over that of the filtered original of the same seed"),
+    *GENERATION,
 ]
 for _rule in _RULES:
     _how = "the oracle rule, which looks at test data: for study only" if _rule == "oracle" else f"the rule {_rule}"
