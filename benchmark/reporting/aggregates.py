@@ -18,7 +18,10 @@ Pair = tuple[str, int, str]
 
 
 class MetricCell(msgspec.Struct, frozen=True):
-    """A metric in a row: mean and 95 % t interval over n clusters; None where there is nothing to average."""
+    """A metric in a row: mean and 95 % t interval over n clusters; None where there is nothing to average.
+
+    ``by_seed``: what the mean is over, one value a cluster.
+    """
 
     mean: float | None
     low: float | None
@@ -26,6 +29,28 @@ class MetricCell(msgspec.Struct, frozen=True):
     n: int
     unit: str
     better: str
+    by_seed: dict[int, float] = {}
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a row comes from, so that it can be made again.
+
+    ``records`` below the results folder and their hashes, ``seeds`` all those of the row, ``failed`` those of them
+    without a result. ``environments``: each of those that its records were made in, as often as not one.
+    """
+
+    settings: dict[str, Any]
+    parameters: dict[str, Any]
+    provenance: str
+    threads: int
+    versions: dict[str, int]
+    records: dict[str, str]
+    seeds: list[int]
+    failed: list[int]
+    units: dict[int, list[str]]
+    environments: list[dict[str, str]]
+    data: list[str]
+    created: tuple[str, str]
 
 
 class GroupCell(msgspec.Struct, frozen=True):
@@ -70,15 +95,38 @@ def pair(cell: Cell) -> Pair:
 def metric_cell(name: str, clusters: Mapping[int, Sequence[Mapping[str, float | None]]]) -> MetricCell:
     """Cells of a cluster are averaged first: they are not replicates."""
     known = metric(name)
-    means = []
-    for values in clusters.values():
+    means = {}
+    for seed, values in clusters.items():
         present = [v for v in (value.get(name) for value in values) if v is not None]
         if present:
-            means.append(sum(present) / len(present))
+            means[seed] = sum(present) / len(present)
     if not means:
         return MetricCell(None, None, None, 0, known.unit, known.better)
-    interval = t_interval(means)
-    return MetricCell(interval.mean, interval.low, interval.high, interval.n, known.unit, known.better)
+    interval = t_interval(list(means.values()))
+    return MetricCell(interval.mean, interval.low, interval.high, interval.n, known.unit, known.better, means)
+
+
+def origin(records: Sequence[Record]) -> Origin:
+    """Where the row of these records comes from; settings and parameters are those of the first."""
+    first = records[0].cell
+    environments = dict.fromkeys(tuple(sorted(record.environment.items())) for record in records)
+    units: dict[int, list[str]] = defaultdict(list)
+    for record in records:
+        units[record.cell.seed].append(record.cell.unit)
+    return Origin(
+        settings=first.settings,
+        parameters=first.parameters,
+        provenance=records[0].provenance,
+        threads=first.threads,
+        versions=first.versions,
+        records={record.cell.file: record.hash for record in records},
+        seeds=sorted({record.cell.seed for record in records}),
+        failed=sorted({record.cell.seed for record in records if record.status != "ok"}),
+        units=dict(sorted(units.items())),
+        environments=[dict(environment) for environment in environments],
+        data=sorted({record.data for record in records}),
+        created=(min(record.created for record in records), max(record.created for record in records)),
+    )
 
 
 def groups(good: Sequence[Record]) -> dict[str, GroupCell]:

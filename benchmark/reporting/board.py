@@ -12,7 +12,7 @@ import msgspec
 from benchmark.discovery import METHODS
 from benchmark.metrics.catalogue import METRICS, metric
 from benchmark.reporting import aggregates
-from benchmark.reporting.aggregates import Choice, CostCell, GroupCell, MetricCell, Pair, pair
+from benchmark.reporting.aggregates import Choice, CostCell, GroupCell, MetricCell, Origin, Pair, pair
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.running.plan import digests
 from benchmark.running.records import Cell, Record
@@ -35,7 +35,7 @@ class Row(msgspec.Struct, frozen=True):
     where rows compete only with their equals, empty in tasks without tracks. ``rank`` counts from 1 among the ranked
     rows of the scenario and track, by the metric ``rank_by``, ``rank_label_free`` among those of them that declare to
     read no label; None for rows that are not ranked. ``choice``: how states were chosen, where they were; ``groups``:
-    accuracy by group, where there are groups.
+    accuracy by group, where there are groups; ``origin``: what the row was made of.
     """
 
     task: str
@@ -58,6 +58,7 @@ class Row(msgspec.Struct, frozen=True):
     rank_by: str
     choice: Choice | None
     groups: dict[str, GroupCell]
+    origin: Origin
     rank: int | None = None
     rank_label_free: int | None = None
 
@@ -184,6 +185,7 @@ def _row(
         rank_by=task.ranked_by(scenario) if task.ranked_by and scenario is not None else task.rank_by,
         choice=aggregates.choice(scenario, good),
         groups=aggregates.groups(good),
+        origin=aggregates.origin(records),
     )
 
 

@@ -45,14 +45,17 @@ def test_a_row_is_the_mean_and_interval_over_seeds(make_record: Make) -> None:
     records += [make_record("finetune", {**GOOD, "mia.loss.auc": v}, seed=s) for s, v in enumerate(values)]
     row = by_method(records, suite=SUITE)["finetune"]
     expected = t_interval(values)
-    assert row.metrics["mia.loss.auc"] == MetricCell(expected.mean, expected.low, expected.high, 3, "%", "reference")
+    assert row.metrics["mia.loss.auc"] == MetricCell(
+        expected.mean, expected.low, expected.high, 3, "%", "reference", dict(enumerate(values))
+    )
     assert row.metrics["mia.loss.auc.gap"] == MetricCell(
         pytest.approx(5.0),
         pytest.approx(expected.low - 50),
         pytest.approx(expected.high - 50),
         3,
         "points",
-        "zero",  # type: ignore[operator]
+        "zero",
+        {0: 0.0, 1: 3.0, 2: 12.0},
     )
     assert (row.n, row.cells, row.units) == (3, 3, 3)
     assert (row.task, row.scenario, row.kind, row.status, row.reasons) == (
@@ -81,7 +84,7 @@ def test_gaps_are_paired_by_seed(make_record: Make) -> None:
 
 def test_the_reference_ties_with_itself(make_record: Make) -> None:
     row = by_method(block(make_record))["retrain"]
-    assert row.metrics["tow"] == MetricCell(1.0, 1.0, 1.0, 3, "", "higher")
+    assert row.metrics["tow"] == MetricCell(1.0, 1.0, 1.0, 3, "", "higher", dict.fromkeys(range(3), 1.0))
     assert row.metrics["mia.loss.auc.gap"].mean == 0.0
     assert row.cost.ratio_to_retrain == 1.0
 
@@ -214,7 +217,7 @@ def test_blank_metrics_and_strange_ones(make_record: Make) -> None:
     values = {**GOOD, "mia.loss.tpr@1fpr": None, "of.another.version": 3.0}
     row = by_method([make_record("retrain", GOOD), make_record("finetune", values)])["finetune"]
     assert row.metrics["mia.loss.tpr@1fpr"] == MetricCell(None, None, None, 0, "%", "reference")
-    assert row.metrics["mia.loss.auc"] == MetricCell(50.0, None, None, 1, "%", "reference")
+    assert row.metrics["mia.loss.auc"] == MetricCell(50.0, None, None, 1, "%", "reference", {0: 50.0})
     assert "of.another.version" not in row.metrics
 
 

@@ -1,0 +1,128 @@
+"""Rows of one scenario compared with each other, in pairs on the same base models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from benchmark.metrics.catalogue import metric
+from benchmark.reporting.board import UNRANKED, Row
+from benchmark.stats import ALPHA, Interval, can_reject, holm, paired_t_p, sign_flip_p, t_interval
+from benchmark.tasks import Task
+
+#: Clusters from which on ties with the best are told.
+FEWEST_FOR_TIES = 5
+#: What names a row in its scenario: method and device.
+Key = tuple[str, str]
+
+
+class Comparison(NamedTuple):
+    """A row's difference to another one, paired by seed.
+
+    ``p``: exact, by sign flips; ``corrected``: by Holm's procedure for all rows of the scenario that are compared.
+    Both are None where n is too small for any of them to come out under 0.05: that is not testable.
+    """
+
+    difference: Interval
+    p: float | None
+    corrected: float | None
+    comparisons: int
+
+    @property
+    def text(self) -> str:
+        """The corrected p value as tables print it."""
+        if self.corrected is None:
+            return "not testable"
+        return "<0.001" if self.corrected < 0.001 else f"{self.corrected:.3f}"
+
+
+def key(row: Row) -> Key:
+    """What names a row in its scenario."""
+    return row.method, row.device
+
+
+def competes(row: Row) -> bool:
+    """Whether a row is one that is compared: no reference, no cheat, and all of its cells have a result."""
+    return row.kind not in ("reference", "cheat") and row.status not in UNRANKED
+
+
+def to_reference(task: Task, rows: Sequence[Row], name: str) -> dict[Key, Comparison]:
+    """Every row's difference in a metric to the task's reference on the same device and seeds.
+
+    p values are those of the rows that compete; the others, references and cheats, have a difference only.
+    """
+    found: dict[Key, Comparison] = {}
+    for device in dict.fromkeys(row.device for row in rows):
+        own = [row for row in rows if row.device == device]
+        reference = next((row for row in own if row.method == task.reference), None)
+        if reference is not None:
+            found |= _against(reference, [row for row in own if row is not reference], name)
+    return found
+
+
+def _against(reference: Row, rows: Iterable[Row], name: str) -> dict[Key, Comparison]:
+    differences = {key(row): (row, differences_of(row, reference, name)) for row in rows}
+    differences = {k: (row, own) for k, (row, own) in differences.items() if own}
+    tested = {k: own for k, (row, own) in differences.items() if competes(row)}
+    # With the fewest clusters of any row: all rows are judged by one family, or none is.
+    able = bool(tested) and can_reject(min(len(own) for own in tested.values()), len(tested))
+    p_values = {k: sign_flip_p(own) for k, own in tested.items()} if able else {}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return {
+        k: Comparison(t_interval(own), p_values.get(k), corrected.get(k), len(tested))
+        for k, (_, own) in differences.items()
+    }
+
+
+def differences_of(row: Row, other: Row, name: str) -> list[float]:
+    """A metric of ``row`` less that of ``other``, one a seed that both have."""
+    own, others = values(row, name), values(other, name)
+    return [own[seed] - others[seed] for seed in sorted(own.keys() & others.keys())]
+
+
+def values(row: Row, name: str) -> Mapping[int, float]:
+    """A metric by seed; empty where the row has none."""
+    cell = row.metrics.get(name)
+    return {} if cell is None else cell.by_seed
+
+
+def losses(row: Row, name: str) -> dict[int, float]:
+    """How far a row is from what is best in a metric, by seed, the lower the better; empty where nothing is best.
+
+    Where retraining is the aim, that is the absolute gap to it, and where 0 or 0.5 is best the distance from that.
+    """
+    better = metric(name).better
+    if better == "reference":
+        return {seed: abs(value) for seed, value in values(row, f"{name}.gap").items()}
+    if better == "none":
+        return {}
+    signs = {"higher": -1.0, "lower": 1.0}
+    if better in signs:
+        return {seed: signs[better] * value for seed, value in values(row, name).items()}
+    return {seed: abs(value - (0.5 if better == "half" else 0.0)) for seed, value in values(row, name).items()}
+
+
+def tied_with_best(rows: Sequence[Row], name: str) -> set[Key]:
+    """The best of the rows that compete, and those that a paired comparison with it does not tell from it.
+
+    Among the rows of each track and device, where there are two or more. The comparison is by sign flips with Holm's
+    correction where these can reject anything, else by Student's t test of the differences with the same correction.
+    Nothing is told under five clusters, nor for rows that lack a seed which others have.
+    """
+    tied: set[Key] = set()
+    for field in dict.fromkeys((row.track, row.device) for row in rows):
+        own = [row for row in rows if (row.track, row.device) == field and competes(row)]
+        tied |= _tied({key(row): losses(row, name) for row in own})
+    return tied
+
+
+def _tied(by_row: Mapping[Key, Mapping[int, float]]) -> set[Key]:
+    seeds = max((set(own) for own in by_row.values()), key=len, default=set())
+    whole = {k: own for k, own in by_row.items() if set(own) == seeds}
+    if len(seeds) < FEWEST_FOR_TIES or len(whole) < 2:
+        return set()
+    best = min(whole, key=lambda k: sum(whole[k].values()))
+    others = [k for k in whole if k != best]
+    test = sign_flip_p if can_reject(len(seeds), len(others)) else paired_t_p
+    p_values = [test([whole[k][seed] - whole[best][seed] for seed in sorted(seeds)]) for k in others]
+    return {best} | {k for k, p in zip(others, holm(p_values), strict=True) if p >= ALPHA}
