@@ -204,6 +204,26 @@ def report(results: ResultsOption = Path("results"), reports: ReportsOption = Pa
         print(f"wrote {path}")
 
 
+@app.command(
+    epilog="Examples: amendbench export --task class-forget --methods scrub --output card.yaml | "
+    "amendbench export --suite standard --format json"
+)
+def export(
+    suite: SuiteOption = "embedded",
+    task: TaskOption = None,
+    scenarios: ScenariosOption = None,
+    methods: MethodsOption = None,
+    format: Annotated[str, typer.Option(help="model-index or json.")] = "model-index",
+    output: Annotated[Path | None, typer.Option(help="A file; standard output if left out.")] = None,
+    source: Annotated[str | None, typer.Option(help="Address of the page that the numbers stand on.")] = None,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Write the board's numbers for other programs: a model card's metadata, or a plain list."""
+    from benchmark.reporting import export_command
+
+    export_command.export(suite, task, _names(scenarios), _names(methods), format, output, results, source)
+
+
 @app.command(epilog="Example: amendbench status --suite embedded --seeds 10")
 def status(
     suite: SuiteOption = "embedded",

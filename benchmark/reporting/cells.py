@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from benchmark.metrics.catalogue import metric
-from benchmark.reporting.board import MetricCell, Row
+from benchmark.reporting.aggregates import CostCell, MetricCell
+from benchmark.reporting.board import Row
+from benchmark.stats import Interval
 from benchmark.tasks import Task
 
 
@@ -69,6 +71,14 @@ def signed(value: float, unit: str) -> str:
     return text if text.startswith("-") or float(text) == 0 else f"+{text}"
 
 
+def difference(interval: Interval, unit: str) -> str:
+    """A difference with its sign and the half-width of its interval."""
+    text = signed(interval.mean, unit)
+    if interval.low is None or interval.high is None or interval.low == interval.high:
+        return text
+    return f"{text} ± {number((interval.high - interval.low) / 2, unit)}"
+
+
 #: The heading above ``track``.
 TRACK = "attributes (train/held out)"
 
@@ -106,12 +116,17 @@ def ratio_heading(task: Task) -> str:
 
 
 def ratio(row: Row) -> str:
-    """The cost as a ratio to the reference's; in brackets where something else of the run shared the cores."""
-    value = row.cost.ratio_to_retrain
+    """A row's cost as a ratio to the reference's."""
+    return cost_ratio(row.cost)
+
+
+def cost_ratio(cost: CostCell) -> str:
+    """A cost as a ratio to the reference's; in brackets where something else of the run shared the cores."""
+    value = cost.ratio_to_retrain
     if value is None:
         return "-"
     text = f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
-    return text if row.cost.exclusive else f"({text})"
+    return text if cost.exclusive else f"({text})"
 
 
 #: What marks a view of which more than images was read.

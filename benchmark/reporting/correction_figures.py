@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.reporting.canvas import canvas, picture, scale, word, wrapped
 from benchmark.reporting.examples import Examples
-from benchmark.reporting.figures import COLOURS, plain, save
+from benchmark.reporting.figures import COLOURS
+from benchmark.reporting.pictures import DPI
+from benchmark.reporting.style import COLUMN, GREY, LINE, SKY, VERMILLION, new_figure, styled
 from benchmark.reporting.sweeps import METRICS, MOST, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-#: Rows of the sweep: what its axis is called, how high it is, and its metrics, each with label, colour and marker.
+#: Rows of the sweep: what its axis is called, how high it is in inches, and its metrics, each with label, colour and
+#: marker.
 _STYLES = {
     name: (label, colour, marker)
     for (name, label), colour, marker in zip(
@@ -26,32 +30,37 @@ _STYLES = {
     )
 }
 _CHOSEN, _AIM = "chosen λ", "TCAV 0.5"
-_ROWS = (("accuracy (%)", 1.5, METRICS[:2]), ("TCAV", 1.0, METRICS[2:3]), ("TCAVsens", 1.0, METRICS[3:]))
+_ROWS = (("accuracy (%)", 1.3, METRICS[:2]), ("TCAV", 0.85, METRICS[2:3]), ("TCAVsens", 0.85, METRICS[3:]))
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 #: What relevance is drawn in, from against to for: colours that a colour-blind reader can tell apart, white at 0. Where
 #: there are no colours, what is darkest speaks for it.
-_SIGNED = ("#56B4E9", "#FFFFFF", "#D55E00", "#4A1A00")
+_SIGNED = (SKY, "#FFFFFF", VERMILLION, "#4A1A00")
+#: Shades of relevance: no more than a palette has room for beside shades of grey; white is that in the middle.
+_SHADES = 65
+#: Inches at the left of the sweeps, where the axes are labelled.
+_LEFT = 0.52
+#: Rows of examples, and how large a picture is at most, in dots.
+_LINES, _WIDEST = 6, 170
+#: Inches, in whole dots: the gap between two pictures, and the room for what rows are called at their left, for text
+#: above them, and for the scale below them.
+_GAP, _NAMES, _HEAD, _FOOT = 0.06, 0.92, 0.17, 0.4
+_ATTACKED = "attacked,\npredicted\nbefore → after"
 
 
-def lambda_sweeps(sweeps: Sequence[Sweep], path: Path) -> None:
+@styled
+def lambda_sweeps(sweeps: Sequence[Sweep]) -> Figure:
     """Accuracy, TCAV and TCAVsens against lambda, a column a scenario; rows that no scenario has are left out."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     rows = [row for row in _ROWS if any(name in sweep.curves for sweep in sweeps for name in row[2])]
-    size = max(0.9 + 1.3 * len(sweeps), 3.4), 0.9 + sum(high for _, high, _ in rows)
-    figure, axes = plt.subplots(
-        len(rows), len(sweeps), figsize=size, sharex=True, sharey="row", squeeze=False,
-        layout="constrained", height_ratios=[high for _, high, _ in rows],
-    )  # fmt: skip
-    for column, sweep in zip(axes.T, sweeps, strict=True):
-        column[0].set_title("\n".join(wrap(plain(sweep.scenario, 40), 18)), fontsize=8, parse_math=False)
-        column[-1].set_xlabel("λ", fontsize=8)
+    wide = 1.22 if len(sweeps) > 2 else (COLUMN - _LEFT - 0.1) / len(sweeps)
+    titles = [wrapped(sweep.scenario, wide - 0.1) for sweep in sweeps]
+    figure, axes = _panels(len(sweeps), [high for _, high, _ in rows], wide, max(t.count("\n") + 1 for t in titles))
+    for title, column, sweep in zip(titles, axes.T, sweeps, strict=True):
+        column[0].set_title(title)
+        column[-1].set_xlabel("λ")
         for axis, (_, _, names) in zip(column, rows, strict=True):
             _curves(axis, sweep, names)
     for axis, (label, _, names) in zip(axes[:, 0], rows, strict=True):
-        axis.set_ylabel(label, fontsize=8)
+        axis.set_ylabel(label)
         _scale(axis, names, sweeps)
     for axis in axes[:, 1:].flat:
         axis.tick_params(axis="y", which="both", left=False)
@@ -59,7 +68,22 @@ def lambda_sweeps(sweeps: Sequence[Sweep], path: Path) -> None:
         axis.tick_params(axis="x", which="both", bottom=False)
     figure.align_ylabels()
     _legend(figure, axes, sweeps)
-    save(figure, path)
+    return figure
+
+
+def _panels(across: int, heights: Sequence[float], wide: float, lines: int) -> tuple[Figure, np.ndarray]:
+    """Axes in columns that share their x and rows that share their y, below titles of so many lines; all in inches."""
+    gap, top, below = 0.13, 0.08 + LINE * lines, 0.42 + LINE * (1 if across > 4 else 3)
+    width, height = _LEFT + wide * across, top + sum(heights) + gap * (len(heights) - 1) + below
+    figure = new_figure(width, height)
+    around = {
+        "left": _LEFT / width, "right": 1 - 0.05 / width, "top": 1 - top / height, "bottom": below / height,
+        "wspace": gap / (wide - gap), "hspace": gap / (sum(heights) / len(heights)),
+    }  # fmt: skip
+    axes = figure.subplots(
+        len(heights), across, sharex=True, sharey="row", squeeze=False, height_ratios=heights, gridspec_kw=around
+    )
+    return figure, axes
 
 
 def _curves(axis: Axes, sweep: Sweep, names: Sequence[str]) -> None:
@@ -67,11 +91,11 @@ def _curves(axis: Axes, sweep: Sweep, names: Sequence[str]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(numticks=5))
+    axis.xaxis.set_major_locator(LogLocator(numticks=4))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.tick_params(labelsize=7)
+    axis.xaxis.set_major_formatter(_power)
     if sweep.chosen is not None:
-        axis.axvline(sweep.chosen, color="grey", linestyle="--", linewidth=1, label=_CHOSEN, zorder=1)
+        axis.axvline(sweep.chosen, color=GREY, linestyle="--", linewidth=1, label=_CHOSEN, zorder=1)
     if "tcav" in names:
         axis.axhline(0.5, color="black", linestyle=":", linewidth=1, label=_AIM, zorder=1)
     for name in names:
@@ -87,6 +111,11 @@ def _curves(axis: Axes, sweep: Sweep, names: Sequence[str]) -> None:
                 axis.plot(lam[here], mean[here], marker, color=colour, markersize=3.2, markeredgewidth=0.9, **style)
 
 
+def _power(value: float, _: float) -> str:
+    """A power of ten in letters: formulae take ten times as long."""
+    return "10" + str(round(math.log10(value))).translate(_SUPERSCRIPTS) if value > 0 else ""
+
+
 def _legend(figure: Figure, axes: np.ndarray, sweeps: Sequence[Sweep]) -> None:
     """What is drawn anywhere, metrics first, below all panels."""
     from matplotlib.lines import Line2D
@@ -98,12 +127,13 @@ def _legend(figure: Figure, axes: np.ndarray, sweeps: Sequence[Sweep]) -> None:
     lines = [handles.pop(label) for label in (_CHOSEN, _AIM) if label in handles]
     if any(sweep.refused for sweep in sweeps):
         hollow: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markersize": 3.2, "linestyle": "none"}
-        lines.append(Line2D([], [], color="grey", label="below the floor", **hollow))
+        lines.append(Line2D([], [], color=GREY, label="below the floor", **hollow))
     shown = [*handles.values(), *lines]
     columns = len(shown) if len(sweeps) > 4 else 3
     figure.legend(
-        handles=shown, loc="outside lower center", ncols=columns, fontsize=8, frameon=False, columnspacing=1.2
-    )
+        handles=shown, loc="lower center", ncols=columns, frameon=False, columnspacing=1.2, handlelength=1.6,
+        borderpad=0, borderaxespad=0.3,
+    )  # fmt: skip
 
 
 def _scale(axis: Axes, names: Sequence[str], sweeps: Sequence[Sweep]) -> None:
@@ -113,58 +143,89 @@ def _scale(axis: Axes, names: Sequence[str], sweeps: Sequence[Sweep]) -> None:
         axis.set_ylim(-0.04 * top, 1.04 * top)
         axis.set_yticks([0, top / 2, top] if top == 1 else range(0, 101, 25))
         return
+    from matplotlib.ticker import NullLocator
+
     points = [point for sweep in sweeps for point in sweep.curves.get("tcav.sensitivity", ())]
     above = [value for point in points for value in (point.mean, point.low) if value > 1 / MOST]
     if above:
         axis.set_yscale("log", nonpositive="clip")
         axis.set_ylim(min(above) / 1.5, max(point.high for point in points) * 1.5)
+        axis.yaxis.set_major_formatter(_power)
+        axis.yaxis.set_minor_locator(NullLocator())
 
 
-def example_pictures(shown: Examples, path: Path) -> None:
+@styled
+def example_pictures(shown: Examples) -> Figure:
     """A column a picture: clean, attacked, and the relevance of output and concept before and after correction."""
-    import matplotlib
+    sheet = _Sheet(shown.attacked.shape[1:3], len(shown.labels))
+    predictions = zip(shown.labels, shown.before.predictions, shown.after.predictions, strict=True)
+    for column, (label, old, new) in enumerate(predictions):
+        sheet.head(0, column, f"label {label}")
+        sheet.head(2, column, f"{old} → {new}")
+    for row, (name, pictures) in enumerate((("clean", shown.clean), (_ATTACKED, shown.attacked))):
+        sheet.line(row, name, pictures, cmap="gray", vmin=0, vmax=255)
+    seen = {
+        "output,\nbefore": shown.before.relevance,
+        "output,\nafter": shown.after.relevance,
+        "concept a · h,\nbefore": shown.before.concept,
+        "concept a · h,\nafter": shown.after.concept,
+    }
+    for row, (name, maps) in enumerate(seen.items(), start=2):
+        sheet.line(row, name, [_scaled(amount) for amount in maps], cmap=_colours(), vmin=-1, vmax=1)
+    return sheet.finished()
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+
+class _Sheet:
+    """Pictures of one size (H, W) in whole dots, so that none of their pixels is wider than another."""
+
+    def __init__(self, size: tuple[int, int], across: int) -> None:
+        factor = _WIDEST // max(size) or _WIDEST / max(size)
+        self._how = {"interpolation": "none" if factor >= 1 else "antialiased"}
+        self._high, self._wide = (max(round(side * factor), 1) / DPI for side in size)
+        width = max(_NAMES + across * (self._wide + _GAP), COLUMN)
+        self._below = self._top(_LINES)
+        self.figure, self._axis = canvas(round(width * DPI) / DPI, round((self._below + _FOOT) * DPI) / DPI)
+
+    def _left(self, column: int) -> float:
+        return _NAMES + column * (self._wide + _GAP)
+
+    def _top(self, row: int) -> float:
+        """The upper edge of a row; there is room for text above the first and the third."""
+        return _HEAD + row * (self._high + _GAP) + (_HEAD - _GAP) * (row >= 2)
+
+    def head(self, row: int, column: int, text: str) -> None:
+        """Text above a picture."""
+        word(self._axis, self._left(column) + self._wide / 2, self._top(row) - 0.03, text, va="bottom")
+
+    def line(self, row: int, name: str, pictures: Sequence[np.ndarray] | np.ndarray, **colours: Any) -> None:
+        """A row of pictures and, at its left, what it shows."""
+        top = self._top(row)
+        word(self._axis, _NAMES - 0.05, top + self._high / 2, name, ha="right")
+        for column, pixels in enumerate(pictures):
+            picture(self._axis, pixels, (self._left(column), top, self._wide, self._high), **self._how, **colours)
+
+    def finished(self) -> Figure:
+        """The figure, with a scale of relevance below the pictures."""
+        middle = self.figure.get_size_inches()[0] / 2
+        word(self._axis, middle, self._below + 0.06, "relevance, each map on its own scale")
+        ticks = {0.0: "against", 0.5: "0", 1.0: "for"}
+        scale(
+            self._axis,
+            middle,
+            self._below + 0.15,
+            np.linspace(-1, 1, 2 * _SHADES),
+            ticks,
+            cmap=_colours(),
+            vmin=-1,
+            vmax=1,
+        )
+        return self.figure
+
+
+def _colours() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
-    before, after = shown.before, shown.after
-    maps = {
-        "output,\nbefore": before.relevance,
-        "output,\nafter": after.relevance,
-        "concept a · h,\nbefore": before.concept,
-        "concept a · h,\nafter": after.concept,
-    }
-    n = len(shown.labels)
-    high, wide = shown.attacked.shape[1:3]
-    size = 1.6 + 1.1 * n, 0.7 + 6 * 1.1 * min(max(high / wide, 0.5), 2)
-    figure, axes = plt.subplots(6, n, figsize=size, squeeze=False, layout="constrained")
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    for row, (name, pictures) in enumerate(
-        (("clean", shown.clean), ("attacked,\npredicted\nbefore → after", shown.attacked))
-    ):
-        _name(axes[row, 0], name)
-        for axis, picture in zip(axes[row], pictures, strict=True):
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
-    for column, (label, old, new) in enumerate(zip(shown.labels, before.predictions, after.predictions, strict=True)):
-        axes[0, column].set_title(f"label {label}", fontsize=8)
-        axes[1, column].set_xlabel(f"{old} → {new}", fontsize=8, labelpad=2)
-    signed = LinearSegmentedColormap.from_list("signed", list(zip((0, 0.5, 0.8, 1), _SIGNED, strict=True)))
-    for row, (name, relevance) in enumerate(maps.items(), start=2):
-        _name(axes[row, 0], name)
-        for axis, amount in zip(axes[row], relevance, strict=True):
-            image = axis.imshow(_scaled(amount), cmap=signed, vmin=-1, vmax=1)
-    bar = figure.colorbar(image, ax=axes[2:], shrink=0.5, aspect=30, ticks=[-1, 0, 1])
-    bar.ax.set_yticklabels(["against", "0", "for"], fontsize=8)
-    bar.set_label("relevance, each map on its own scale", fontsize=8)
-    save(figure, path)
-
-
-def _name(axis: Axes, text: str) -> None:
-    """What a row shows, at its left."""
-    axis.set_ylabel(text, fontsize=8, rotation=0, ha="right", va="center")
+    return LinearSegmentedColormap.from_list("signed", list(zip((0, 0.5, 0.8, 1), _SIGNED, strict=True)), _SHADES)
 
 
 def _scaled(amount: np.ndarray) -> np.ndarray:

@@ -1,173 +1,207 @@
-"""The leaderboard as Markdown."""
+"""A task's page as Markdown: every suite's boards of it, and what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
 from benchmark.reporting.board import Row
+from benchmark.reporting.comparisons import competes
 from benchmark.reporting.concepts import concept_table
 from benchmark.reporting.ensembles import ensemble_tables
+from benchmark.reporting.front import score
 from benchmark.reporting.groups import group_tables
+from benchmark.reporting.material import Material
 from benchmark.reporting.measured import TASK as GENERATED
 from benchmark.reporting.measured import how_measured, setting_of
 from benchmark.reporting.published import BESIDE, beside_the_paper
+from benchmark.reporting.ranking import Ranking
+from benchmark.reporting.runtime import runtime_table
 from benchmark.reporting.selection import how_ranked, selection_table
+from benchmark.reporting.sheet import Entry, Line, Sheet
 from benchmark.reporting.sweeps import TASK as TUNED
-from benchmark.reporting.tables import method, table
-from benchmark.reporting.text import command_text, escape
-from benchmark.running.ensembles import EnsembleRecord
-from benchmark.suite import Suite
+from benchmark.reporting.tables import figure, folded, method, table
+from benchmark.reporting.text import command_text, escape, file_name
 from benchmark.tasks import TASKS, Task
-from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 
+#: Kinds of figures that a reader of the page opens.
+FOLDED = ("cost", "differences", "units", "group-dots", "groups")
 NOTES = Path(__file__).parent / "notes"
 
 
-def leaderboard(
-    boards: Mapping[str, list[Row]],
-    suites: Mapping[str, Suite],
-    figures: list[tuple[str, str]],
-    compared: Sequence[EnsembleRecord] = (),
-    tuned: Mapping[str, Mapping[str, list[str]]] | None = None,
-    generated: Mapping[str, Mapping[str, GanFeatureRemoval]] | None = None,
-) -> str:
-    """The whole page: one section a suite and scenario, what columns mean, and notes on what was found.
-
-    ``tuned``: tables made of what tuning tried, by suite and scenario. ``generated``: the settings of those scenarios
-    in which images are generated, likewise.
-    """
-    everything = [row for rows in boards.values() for row in rows]
+def task_page(name: str, materials: Sequence[Material]) -> str:
+    """The whole page: one section a suite and scenario, notes on what was found, and what columns mean."""
+    task = TASKS.get(name)
     lines: list[str] = []
-    for name, rows in boards.items():
-        own = [record for record in compared if record.suite == name]
-        lines += _suite(name, suites.get(name), rows, own, (tuned or {}).get(name, {}), (generated or {}).get(name, {}))
-    if figures:
-        lines += ["## Figures", ""]
-        lines += [line for path, caption in figures for line in (f"![{caption}]({path})", "", f"*{caption}*", "")]
-    lines += _glossary({row.task for row in everything})
-    lines = ["# Leaderboard", "", _preamble(everything, BESIDE in lines), "", *lines]
-    return "\n".join(lines).rstrip() + "\n"
+    for material in materials:
+        if material.sheets_of(name):
+            lines += _suite(task, material)
+    lines += _glossary(task)
+    preamble = _preamble(task, [row for m in materials for s in m.sheets_of(name) for row in s.rows], BESIDE in lines)
+    title = [
+        f"# {escape(name)}",
+        "",
+        f"{escape(task.summary.capitalize())}. [All tasks](leaderboard.md).",
+        "",
+        preamble,
+    ]
+    return "\n".join([*title, "", *lines]).rstrip() + "\n"
 
 
-def _preamble(rows: list[Row], quoted: bool) -> str:
-    """What the page is and how it is read; ranks and brackets as the tasks on it have them.
-
-    ``quoted``: whether papers' numbers are on it, too.
-    """
-    tasks = [TASKS.get(name) for name in sorted({row.task for row in rows})]
-    gaps = {task.reference for task in tasks if task.with_gaps}
+def _preamble(task: Task, rows: list[Row], quoted: bool) -> str:
+    """How the page is read. ``quoted``: whether papers' numbers are on it, too."""
     but = " that no table calls published" if quoted else ""
+    labels = dict.fromkeys(metric(row.rank_by).label for row in rows)
     parts = [
         f"Rendered from the records under `results/` by `make report`. Every number{but} was measured by this code; "
         "the command beside each section makes it again. Cells show the mean and the half-width of the 95 % t interval "
         "over *n* base models (seeds); a mean without one had no spread among them. References stand first and cheats "
-        f"last. The rows between are ranked, {', '.join(_ranking(task, rows) for task in tasks)}; in brackets behind "
-        "the rank stands that among the methods that read no label."
+        f"last. The rows between are ranked by {' or '.join(labels)}; in brackets behind the rank stands that among "
+        "the methods that read no label. Values in bold are tied with the best of their column: from five base models "
+        "on, a paired comparison with it does not tell them from it (where retraining is the aim, with the smallest "
+        "mean absolute gap)."
     ]
-    if any(task.track for task in tasks):
-        parts.append("Where methods used attributes to different degrees, each degree has ranks of its own.")
-    if gaps:
-        model = "retrained model" if gaps == {"retrain"} else "reference"
+    if task.track:
+        parts.append("Where methods used attributes to different degrees, each degree has ranks and ties of its own.")
+    if task.with_gaps:
+        model = "retrained model" if task.reference == "retrain" else "reference"
         parts.append(f"In brackets behind a value stands its gap to the {model} of the same seed.")
-    parts.append("Papers' methods are in bold.")
+    parts.append("Papers' methods have names in bold.")
     return " ".join(parts)
 
 
-def _ranking(task: Task, rows: list[Row]) -> str:
-    labels = dict.fromkeys(metric(row.rank_by).label for row in rows if row.task == task.name)
-    return f"`{task.name}` by {' or '.join(labels)}"
+def _suite(task: Task, material: Material) -> list[str]:
+    lines = [f"## Suite `{command_text(material.name)}`", ""]
+    if material.suite is not None:
+        lines += [material.suite.summary, ""]
+    for sheet in material.sheets_of(task.name):
+        lines += _scenario(material, sheet)
+    lines += _ranks([ranking for ranking in material.rankings if ranking.task == task.name])
+    lines += [line for drawing in material.drawings_of(task.name, None) for line in figure(drawing)]
+    lines += runtime_table(material.sheets_of(task.name))
+    notes = NOTES / f"{file_name(material.name)}.{task.name}.md"
+    return [*lines, notes.read_text("utf-8").rstrip(), ""] if notes.exists() else lines
 
 
-def _suite(
-    name: str,
-    suite: Suite | None,
-    rows: list[Row],
-    compared: list[EnsembleRecord],
-    tuned: Mapping[str, list[str]],
-    generated: Mapping[str, GanFeatureRemoval],
-) -> list[str]:
-    lines = [f"## Suite `{name}`", ""]
-    if suite is not None:
-        lines += [suite.summary, ""]
-    for task, group in groupby(rows, key=lambda row: row.task):
-        block = list(group)
-        for scenario, inner in groupby(block, key=lambda row: row.scenario):
-            rows_of_it = list(inner)
-            settings = generated.get(scenario) if task == GENERATED else None
-            lines += _scenario(name, task, scenario, rows_of_it, settings)
-            lines += [*selection_table(rows_of_it), *group_tables(rows_of_it), *concept_table(rows_of_it)]
-            lines += tuned.get(scenario, []) if task == TUNED else []
-            lines += beside_the_paper(name, scenario, rows_of_it, None if settings is None else setting_of(settings))
-            lines += ensemble_tables([r for r in compared if (r.task, r.scenario) == (task, scenario)], suite)
-        notes = NOTES / f"{name}.{task}.md"
-        if notes.exists():
-            lines += [notes.read_text("utf-8").rstrip(), ""]
-    return lines
-
-
-def _scenario(suite: str, task: str, scenario: str, rows: list[Row], settings: GanFeatureRemoval | None) -> list[str]:
-    known = TASKS.get(task)
-    columns = cells.columns(known, rows)
-    seeds = max(row.cells for row in rows)
-    device = "".join(sorted({f" DEVICE={row.device}" for row in rows if row.device != "cpu"}))
-    devices = ", ".join(sorted({device for row in rows for device in row.devices}))
-    command = f"make bench TASK={task} SUITE={suite} SCENARIOS={scenario} SEEDS={seeds}{device}"
+def _scenario(material: Material, sheet: Sheet) -> list[str]:
+    rows, scenario = sheet.rows, sheet.scenario
+    settings = material.generated.get(scenario) if sheet.task.name == GENERATED else None
     lines = [
-        f"### {task} / {escape(scenario)}",
+        f"### {escape(sheet.task.name)} / {escape(scenario)}",
         "",
-        f"Made by `{command_text(command)}` on {escape(devices)}.",
+        f"Made by `{command_text(sheet.command)}` on {escape(sheet.devices)}. {_files(sheet)}",
         "",
     ]
-    lines += [*how_ranked(known, rows), *how_measured(settings, rows)]
-    tracks = [cells.TRACK] if known.track else []
-    heads = ["#", "method", "n", *tracks, *(cells.heading(name, known) for name in columns)]
-    heads += ["seconds", cells.ratio_heading(known), "samples read", "note"]
-    body = []
-    for row in rows:
-        values = [cells.value(known, row, column) for column in columns]
-        cost = [cells.seconds(row.cost.seconds), cells.ratio(row), escape(cells.reads(row)), cells.note(row)]
-        track = [cells.track(row)] if known.track else []
-        body.append([cells.ranks(row), method(row), str(row.n), *track, *values, *cost])
-    lines += table(heads, body, left=(0, 1, len(heads) - 2, len(heads) - 1))
-    reasons = [f"- {escape(row.method)}: {escape(reason)}" for row in rows for reason in row.reasons]
+    lines += [*how_ranked(sheet.task, rows), *how_measured(settings, rows), *_board(sheet)]
+    lines += folded(*_differences(sheet))
+    drawn = material.drawings_of(sheet.task.name, scenario)
+    lines += [line for drawing in drawn if drawing.kind not in FOLDED for line in figure(drawing)]
+    more = [line for drawing in drawn if drawing.kind in FOLDED for line in figure(drawing)]
+    lines += folded("More figures", more)
+    lines += [*selection_table(rows), *group_tables(rows), *concept_table(rows)]
+    lines += material.tuned.get(scenario, []) if sheet.task.name == TUNED else []
+    lines += beside_the_paper(material.name, scenario, rows, None if settings is None else setting_of(settings))
+    own = [record for record in material.ensembles if (record.task, record.scenario) == (sheet.task.name, scenario)]
+    return [*lines, *ensemble_tables(own, material.suite)]
+
+
+def _files(sheet: Sheet) -> str:
+    stem = "/".join(map(file_name, (sheet.suite, sheet.task.name, sheet.scenario)))
+    return "The same as " + ", ".join(
+        f"[{what}](tables/{stem}{ending})"
+        for what, ending in (("LaTeX", ".tex"), ("macros", ".macros.tex"), ("CSV", ".csv"), ("JSON", ".json"))
+    )
+
+
+def _board(sheet: Sheet) -> list[str]:
+    task = sheet.task
+    tracks = [cells.TRACK] if task.track else []
+    heads = ["#", "method", "n", *tracks, *(cells.heading(name, task) for name in sheet.columns)]
+    heads += ["seconds", cells.ratio_heading(task), "samples read", "note"]
+    body = [_line(task, line) for line in sheet.lines]
+    reasons = [f"- {escape(row.method)}: {escape(reason)}" for row in sheet.rows for reason in row.reasons]
+    lines = table(heads, body, left=(0, 1, len(heads) - 2, len(heads) - 1))
     return [*lines, *(["Marked rows:", "", *reasons, ""] if reasons else [])]
 
 
-def _glossary(tasks: set[str]) -> list[str]:
-    lines = ["## What the columns mean", ""]
-    for name in dict.fromkeys(name for task in sorted(tasks) for name in TASKS.get(task).headline):
-        known = metric(name)
-        lines.append(f"- **{known.label}** (`{name}`): {known.summary}.")
-    return [*lines, *_columns_of_all([TASKS.get(name) for name in sorted(tasks)])]
+def _line(task: Task, line: Line) -> list[str]:
+    row = line.row
+    cost = [cells.seconds(row.cost.seconds), cells.ratio(row), escape(cells.reads(row)), cells.note(row)]
+    track = [cells.track(row)] if task.track else []
+    return [cells.ranks(row), method(row), str(row.n), *track, *(_entry(entry) for entry in line.entries), *cost]
 
 
-def _columns_of_all(tasks: list[Task]) -> list[str]:
+def _entry(entry: Entry) -> str:
+    return f"**{entry.text}**" if entry.tied else entry.text
+
+
+def _differences(sheet: Sheet) -> tuple[str, list[str]]:
+    """Differences to the reference in what the scenario is ranked by, with p values where they can be had."""
+    compared = [(line.row, line.difference) for line in sheet.lines if line.difference is not None]
+    tested = next((difference for _, difference in compared if difference.comparisons), None)
+    if tested is None:
+        return "", []
+    unit = metric(sheet.ranked_by).unit
+    body = [
+        [method(row), cells.difference(difference.difference, unit), difference.text if competes(row) else ""]
+        for row, difference in compared
+    ]
+    head = f"{escape(metric(sheet.ranked_by).label)}, difference to {escape(sheet.task.reference)}"
+    why = (
+        "p values are exact, by sign flips of the paired differences, two-sided, and corrected by Holm's procedure "
+        f"for the {tested.comparisons} rows that compete. "
+    )
+    if not sheet.testable:
+        why += "With so few base models none of them could come out under 0.05: that is not testable."
+    return f"Paired differences to <code>{command_text(sheet.task.reference)}</code>", [
+        why.strip(),
+        "",
+        *table(["method", head, "p (Holm)"], body),
+    ]
+
+
+def _ranks(found: Sequence[Ranking]) -> list[str]:
+    lines: list[str] = []
+    for ranking in found:
+        track = f" (attributes {escape(ranking.track)})" if ranking.track else ""
+        names = ", ".join(map(escape, ranking.scenarios))
+        left = "; ".join(f"{escape(name)}: {reason}" for name, reason in ranking.left_out.items())
+        lines += [
+            f"Mean ranks{track} over {names}, 95 % interval over {len(ranking.blocks)} seeds:"
+            f"{f' left out are {left}.' if left else ''}",
+            "",
+            *table(["method", "mean rank"], [[escape(m), score(interval)] for m, interval in ranking.means.items()]),
+        ]
+    return ["#### Mean ranks", "", *lines] if lines else []
+
+
+def _glossary(task: Task) -> list[str]:
+    known = [metric(name) for name in task.headline]
+    metrics = [f"- **{one.label}** (`{one.name}`): {one.summary}." for one in known]
+    return ["## What the columns mean", "", *metrics, *_other_columns(task)]
+
+
+def _other_columns(task: Task) -> list[str]:
     """What the columns mean that are no metric."""
-    references = sorted({task.reference for task in tasks})
-    whose = "retraining's on" if references == ["retrain"] else "that of this reference on"
+    fields = {field for fields in task.views.values() for field in fields}
+    whose = "retraining's on" if task.reference == "retrain" else "that of this reference on"
     again = " Where classes are forgotten in sequence, every request is answered anew, by retraining, too."
-    attributes = any(task.track for task in tasks)
-    masks = any("m" in fields for task in tasks for fields in task.views.values())
-    asked = ""
-    if any("w" in fields for task in tasks for fields in task.views.values()):
-        asked = (
-            "; *feedback*: generated images that were judged; *+w*: the network that gives feedback was taken, and "
-            "what it is asked later is not counted"
-        )
+    asked = (
+        "; *feedback*: generated images that were judged; *+w*: the network that gives feedback was taken, and what it "
+        "is asked later is not counted"
+    )
     lines = [
-        f"- **seconds**: wall time of the method's calls alone; {', '.join(f'**/ {name}**' for name in references)}: "
-        f"its CPU (or GPU) seconds as a ratio to {whose} the same seed, in brackets where something else of the run "
-        f"shared the cores.{again if 'retrain' in references else ''}",
+        f"- **seconds**: wall time of the method's calls alone; **/ {task.reference}**: its CPU (or GPU) seconds as a "
+        f"ratio to {whose} the same seed, in brackets where something else of the run shared the cores."
+        f"{again if task.name == 'class-forget' else ''}",
         "- **samples read**: distinct samples of each view, summed over requests; *+y*: with labels"
-        f"{'; *+a*: with attributes' if attributes or masks else ''}{'; *+m*: with masks' if masks else ''}"
-        f"{asked}.",
+        f"{'; *+a*: with attributes' if 'a' in fields else ''}{'; *+m*: with masks' if 'm' in fields else ''}"
+        f"{asked if 'w' in fields else ''}.",
         "- **note**: `code moved` says that source has changed since the run while the declared versions have not.",
     ]
-    if attributes:
+    if task.track:
         lines.insert(
             0,
             f"- **{cells.TRACK}**: whether attributes of the training set and of the held-out split were used, by the "

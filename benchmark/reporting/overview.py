@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.discovery import METHODS
+from benchmark.metrics.catalogue import metric
 from benchmark.reporting.board import KIND_ORDER, UNRANKED, Row
 from benchmark.reporting.comparisons import Key, key, values
 from benchmark.stats import Interval, linearised_ratio, t_interval
 from benchmark.tasks import TASKS, Task
 
+#: Percent or points that are at least between the original and the aim; for what has no unit a hundredth of it.
+LEAST = 5.0
 #: What a score of 1 is, where that is not the task's reference.
 AIMS = {"debias-known": "unbiased", "debias-unknown": "unbiased"}
 
@@ -20,6 +23,7 @@ class Scored:
     """A method in a task: how far it comes, from 0 (the original) to 1 (the aim).
 
     ``score`` is the mean over the scenarios in ``by_scenario`` with its interval over seeds, None where there are none;
+    ``of`` counts the scenarios that any method of the task has a score in: means over fewer do not compare.
     ``left_out`` has the scenarios in which there is no scale or no whole result, with the reason. ``reads`` says which
     information the method declares to read; ``cost`` is the mean ratio to the reference's device seconds over these
     scenarios, None where it is not known or something else of the run shared the cores.
@@ -32,6 +36,7 @@ class Scored:
     track: str
     score: Interval | None
     by_scenario: Mapping[str, Interval]
+    of: int
     left_out: Mapping[str, str]
     reads: str
     cost: float | None
@@ -61,8 +66,8 @@ def normalised(task: Task, rows: Sequence[Row]) -> dict[Key, dict[int, float]] |
     """(m - original) / (aim - original) of each row of a scenario in the metric that it is ranked by, by seed.
 
     The mean over seeds is the ratio of the means, and the spread its linearised error (``stats.linearised_ratio``), so
-    that one seed with a small denominator does not decide. Where the denominator's interval reaches 0, or the rows of
-    the original or the aim are not sound, the reason why there is no scale.
+    that one seed with a small denominator does not decide. Where the denominator is under five points or its interval
+    reaches 0, or the rows of the original or the aim are not sound, the reason why there is no scale.
     """
     by_key = {key(row): row for row in rows}
     found: dict[Key, dict[int, float]] = {}
@@ -96,6 +101,8 @@ def _scale(task: Task, original: Row | None, reached: Row | None, name: str) -> 
     low, high = (interval.mean if bound is None else bound for bound in (interval.low, interval.high))
     if low <= 0 <= high:
         return f"{original.method} and {reached.method} do not differ in {name}"
+    if abs(interval.mean) < (LEAST if metric(name).unit else LEAST / 100):
+        return f"{original.method} and {reached.method} hardly differ in {name}"
     return between
 
 
@@ -110,11 +117,20 @@ def _task(
         parts = {r.scenario: scaled[r.scenario].get((method, device), {}) for r in mine if r.scenario in scaled}
         parts = {scenario: part for scenario, part in parts.items() if part and scenario not in failed}
         found.append(_scored(task, mine, parts, {**left_out, **failed}))
-    return sorted(found, key=_order)
+    return sorted(_counted(found), key=_order)
 
 
-def _order(one: Scored) -> tuple[str, str, bool, float, str]:
-    return one.track, one.device, one.score is None, -one.score.mean if one.score else 0.0, one.method
+def _counted(found: Sequence[Scored]) -> list[Scored]:
+    """The same, with the number of scenarios that there are in each track and device."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for one in found:
+        seen.setdefault((one.track, one.device), set()).update(one.by_scenario)
+    return [replace(one, of=len(seen[one.track, one.device])) for one in found]
+
+
+def _order(one: Scored) -> tuple[str, str, int, float, str]:
+    """The best first among those with a score in every scenario; then the others, those with none last."""
+    return one.track, one.device, one.of - len(one.by_scenario), -one.score.mean if one.score else 0.0, one.method
 
 
 def _scored(
@@ -130,6 +146,7 @@ def _scored(
         device=first.device,
         track=first.track,
         score=_mean(list(parts.values())),
+        of=len(parts),
         by_scenario={scenario: t_interval(list(part.values())) for scenario, part in parts.items()},
         left_out={row.scenario: left_out[row.scenario] for row in rows if row.scenario in left_out},
         reads=reads(task, first.method),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from benchmark.reporting.board import Row
 from benchmark.reporting.text import escape
+
+if TYPE_CHECKING:
+    from benchmark.reporting.drawings import Drawing
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
@@ -19,6 +23,21 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[
 
 def method(row: Row) -> str:
     """A row's method: papers' in bold, references and cheats named as such, and the device where it is no CPU."""
-    name = f"**{escape(row.method)}**" if row.kind == "paper" else escape(row.method)
-    kind = f" *({row.kind})*" if row.kind in ("reference", "cheat") else ""
-    return name + kind + (f" ({escape(row.device)})" if row.device != "cpu" else "")
+    return bare_method(row.method, row.kind) + (f" ({escape(row.device)})" if row.device != "cpu" else "")
+
+
+def bare_method(name: str, kind: str) -> str:
+    """The same without the device."""
+    shown = f"**{escape(name)}**" if kind == "paper" else escape(name)
+    return shown + (f" *({kind})*" if kind in ("reference", "cheat") else "")
+
+
+def figure(drawing: Drawing) -> list[str]:
+    """A drawing with its caption, on a page beside the folder of the figures."""
+    alt = escape(drawing.alt).replace("\n", " ")
+    return [f"![{alt}](figures/{drawing.stem}.png)", "", f"*{drawing.caption}*", ""]
+
+
+def folded(summary: str, lines: Sequence[str]) -> list[str]:
+    """Lines that a reader opens; nothing where there are none. ``summary`` is HTML: escape what is from outside."""
+    return ["<details>", f"<summary>{summary}</summary>", "", *lines, "</details>", ""] if lines else []

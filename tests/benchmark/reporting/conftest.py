@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,8 +11,15 @@ import pytest
 from benchmark.contracts import StepRecipe
 from benchmark.data.bias import Bias
 from benchmark.discovery import METHODS
+from benchmark.reporting.board import Row
+from benchmark.reporting.markdown import task_page
+from benchmark.reporting.material import Material
+from benchmark.reporting.overview import overview
+from benchmark.reporting.ranking import rankings
+from benchmark.reporting.sheet import sheets
 from benchmark.running.plan import digests
 from benchmark.running.records import Cell, Count, Record, Value
+from benchmark.suite import load_suite, suite_names
 from benchmark.tasks import TASKS
 from benchmark.tasks.debias import Debias, Rule
 
@@ -90,5 +97,35 @@ def make_debias(make_record: Make, make_debias_cell: Callable[..., Cell]) -> Mak
         chosen = {"selection.score": Value(70.0, samples), "selection.standard-error": Value(error, samples)}
         counts = {name: Count(*count) for name, count in (groups or {}).items()}
         return msgspec.structs.replace(record, metrics={**record.metrics, **chosen}, groups=counts)
+
+    return make
+
+
+@pytest.fixture
+def make_material() -> Callable[..., Material]:
+    """What reports are written from, of rows that nothing was run for: ``make_material(rows, suite)``, no figures."""
+
+    def make(rows: Sequence[Row], suite: str = "smoke", known: bool = True) -> Material:
+        return Material(
+            name=suite,
+            suite=load_suite(suite) if known and suite in suite_names() else None,
+            sheets=sheets(suite, rows),
+            scored=overview(rows),
+            rankings=rankings(rows),
+            drawings=[],
+            ensembles=[],
+            tuned={},
+            generated={},
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_page(make_material: Callable[..., Material]) -> Callable[..., str]:
+    """The page of the rows' task: ``make_page(rows, suite)``."""
+
+    def make(rows: Sequence[Row], suite: str = "smoke") -> str:
+        return task_page(rows[0].task, [make_material(rows, suite)])
 
     return make

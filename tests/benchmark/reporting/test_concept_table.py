@@ -10,7 +10,6 @@ import msgspec
 
 from benchmark.reporting.board import build_board
 from benchmark.reporting.concepts import KINDS, concept_table
-from benchmark.reporting.markdown import leaderboard
 from benchmark.running.records import Record
 
 Make = Callable[..., Record]
@@ -82,6 +81,6 @@ def test_rows_that_are_not_as_the_others_say_so(make_record: Make) -> None:
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("| ")}) == 1
 
 
-def test_it_stands_below_the_board(make_record: Make) -> None:
-    text = leaderboard({"smoke": build_board(all_kinds(make_record))}, {}, [])
+def test_it_stands_below_the_board(make_record: Make, make_page: Callable[..., str]) -> None:
+    text = make_page(build_board(all_kinds(make_record)))
     assert text.index("| # |") < text.index("#### Concept vectors") < text.index("## What the columns mean")

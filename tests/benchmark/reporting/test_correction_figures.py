@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from benchmark.reporting.correction_figures import example_pictures, lambda_sweeps
-from benchmark.reporting.drawings import draw
+from benchmark.reporting.drawings import drawings
 from benchmark.reporting.examples import Examples, examples
+from benchmark.reporting.gallery import save_all
 from benchmark.reporting.legitimate import legitimate_tables
+from benchmark.reporting.pictures import pictures
 from benchmark.reporting.report import render
 from benchmark.reporting.sweeps import METRICS, Point, sweeps
 from benchmark.running.records import Record, RecordStore
@@ -25,6 +28,13 @@ HOSTILE = "a|b<img src=x onerror=alert(1)>[c](javascript-d)`e`*f*\n# g $\\x^{"
 PNG = b"\x89PNG\r\n\x1a\n"
 SEEDS = (102, 105)
 VALUES: dict[str, float | None] = {"accuracy.clean": 98.0, "accuracy.attacked": 60.0, "attack.cost": 50.0}
+
+
+def drawn(figure: partial[Any]) -> bytes:
+    """The PNG, after seeing that it and the SVG are the same again."""
+    both = pictures(figure, "mark")
+    assert both == pictures(figure, "mark")
+    return both[0]
 
 
 def metrics(clean: float, attacked: float, tcav: float | None = 0.5) -> dict[str, float]:
@@ -120,22 +130,17 @@ def test_what_has_no_place_in_the_figure_is_left_out(tmp_path: Path, caplog: pyt
     assert sweep.curves["accuracy.attacked"] == [Point(10.0, 70.0, 70.0, 70.0)]
     assert sweep.curves["tcav.sensitivity"] == [Point(10.0, 0.01, 0.01, 0.01)]
     assert not caplog.records
-    lambda_sweeps([sweep], tmp_path / "one.png")
-    assert (tmp_path / "one.png").read_bytes().startswith(PNG)
+    assert drawn(partial(lambda_sweeps, [sweep])).startswith(PNG)
 
 
-def test_a_sweep_is_a_png_and_the_same_twice(tmp_path: Path) -> None:
+def test_a_sweep_is_the_same_twice(tmp_path: Path) -> None:
     write_study(tmp_path, "digits-patch")
     write_study(tmp_path, "z" * 90, trials=TRIALS[2:3])  # no TCAV at all
     zero = [{**metrics(98, 70), "tcav.sensitivity": 0.0}, metrics(98, 70)]
     write_study(tmp_path, "zero $\\x^{", trials=[trial(1.0, zero)])
     found = sweeps(tmp_path, "smoke")
     assert len(found) == 3
-    for name in ("one.png", "two.png"):
-        lambda_sweeps(found, tmp_path / name)
-    content = (tmp_path / "one.png").read_bytes()
-    assert content.startswith(PNG)
-    assert content == (tmp_path / "two.png").read_bytes()
+    assert drawn(partial(lambda_sweeps, found)) != drawn(partial(lambda_sweeps, found[:1]))
 
 
 def test_rows_that_nothing_is_known_of_are_left_out(tmp_path: Path) -> None:
@@ -143,8 +148,7 @@ def test_rows_that_nothing_is_known_of_are_left_out(tmp_path: Path) -> None:
     sizes = []
     for values in (accuracy, [metrics(98, 70)]):
         write_study(tmp_path, trials=[trial(1.0, values)])
-        lambda_sweeps(sweeps(tmp_path, "smoke"), tmp_path / "sweep.png")
-        sizes.append(int.from_bytes((tmp_path / "sweep.png").read_bytes()[20:24]))
+        sizes.append(int.from_bytes(drawn(partial(lambda_sweeps, sweeps(tmp_path, "smoke")))[20:24]))
     assert sizes[0] < sizes[1]
 
 
@@ -229,17 +233,15 @@ def test_no_pictures_no_figure(make_record: Make, store: RecordStore) -> None:
     assert one(records, store) is None
 
 
-def test_example_pictures_are_a_png_and_the_same_twice(make_record: Make, store: RecordStore, tmp_path: Path) -> None:
-    blank = arrays(2, 3, after=True, size=(6, 9))
+@pytest.mark.parametrize("size", [(6, 9), (300, 200)])
+def test_example_pictures_are_the_same_twice(make_record: Make, store: RecordStore, size: tuple[int, int]) -> None:
+    blank = arrays(2, 3, after=True, size=size)
     blank["example.relevance"][0] = np.nan
     blank["example.concept"][1] = 0
-    shown = one(keep(store, make_record, 0, arrays(2, 3, size=(6, 9)), blank), store)
+    shown = one(keep(store, make_record, 0, arrays(2, 3, size=size), blank), store)
     assert shown is not None
-    for name in ("one.png", "two.png"):
-        example_pictures(shown, tmp_path / name)
-    content = (tmp_path / "one.png").read_bytes()
-    assert content.startswith(PNG)
-    assert content == (tmp_path / "two.png").read_bytes()
+    width, height = (int.from_bytes(drawn(partial(example_pictures, shown))[at : at + 4]) for at in (16, 20))
+    assert width < height < 1400
 
 
 def test_the_report_has_both_figures_and_is_the_same_twice(
@@ -249,23 +251,21 @@ def test_the_report_has_both_figures_and_is_the_same_twice(
     write_study(store.root)
     contents = []
     for name in ("one", "two"):
-        written = render(store.root, tmp_path / name)
-        assert [p.relative_to(tmp_path / name).as_posix() for p in written] == [
-            "leaderboard.md", "figures/smoke-lambda.png", "figures/smoke-digits-patch-examples.png",
-        ]  # fmt: skip
-        contents.append([p.read_bytes() for p in written])
+        render(store.root, tmp_path / name)
+        found = sorted(path for path in (tmp_path / name).rglob("smoke-*") if path.suffix in (".png", ".svg"))
+        assert {"smoke-lambda.png", "smoke-digits-patch-examples.svg"} <= {path.name for path in found}
+        contents.append([path.read_bytes() for path in found])
     assert contents[0] == contents[1]
-    text = contents[0][0].decode()
-    assert "](figures/smoke-lambda.png)" in text
-    assert "](figures/smoke-digits-patch-examples.png)" in text
+    text = "".join(path.read_text("utf-8") for path in (tmp_path / "one").rglob("*.md"))
+    assert "figures/smoke-lambda.png" in text
+    assert "figures/smoke-digits-patch-examples.png" in text
     assert "on the selection split, tuning seeds 102, 105:" in text
     assert "The last two rows are the same where the method leaves the layers below alone" in text
 
 
-def test_a_report_without_either_has_neither_figure(make_record: Make, store: RecordStore, tmp_path: Path) -> None:
+def test_a_report_without_either_has_neither_figure(make_record: Make, store: RecordStore) -> None:
     keep(store, make_record, 0, {}, {})
-    assert len(render(store.root, tmp_path / "reports")) == 1
-    assert not (tmp_path / "reports" / "figures").exists()
+    assert list(drawings("smoke", list(store.all("smoke")), [], store)) == []
 
 
 def test_names_in_captions_are_text(make_record: Make, store: RecordStore, tmp_path: Path) -> None:
@@ -279,13 +279,16 @@ def test_names_in_captions_are_text(make_record: Make, store: RecordStore, tmp_p
         for method, beside in kept.items()
     ]
     write_study(store.root, HOSTILE)
-    drawn = list(draw("smoke", records, [], store, tmp_path / "figures"))
-    assert [path.parent for path, _ in drawn] == [tmp_path / "figures"] * 2
-    assert all(path.is_file() and re.fullmatch(r"[\w.+-]+", path.name) for path, _ in drawn)
-    for _, caption in drawn:
-        assert "<img" not in caption
-        assert "](" not in caption
-        assert "\n" not in caption
+    found = list(drawings("smoke", records, [], store))
+    assert [(one.kind, one.task, one.scenario) for one in found] == [
+        ("sweep", "bias-correction", None), ("examples", "bias-correction", HOSTILE),
+    ]  # fmt: skip
+    written = save_all(found, tmp_path / "figures")
+    assert [path.parent for path in written] == [tmp_path / "figures"] * 4
+    assert all(path.is_file() and re.fullmatch(r"[\w.+-]+", path.name) for path in written)
+    for one in found:
+        assert not any(part in one.caption for part in ("<img", "](", "\n"))
+        assert one.alt.isprintable()
 
 
 def test_where_the_artefact_is_legitimate_both_corrections_stand_side_by_side(tmp_path: Path) -> None:

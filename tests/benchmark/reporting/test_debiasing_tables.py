@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from benchmark.reporting.board import build_board
+from benchmark.reporting.drawings import drawings
 from benchmark.reporting.figures import group_maps as draw
-from benchmark.reporting.figures import plain
 from benchmark.reporting.groups import group_maps, group_tables
-from benchmark.reporting.markdown import leaderboard
+from benchmark.reporting.pictures import pictures
 from benchmark.reporting.report import render
 from benchmark.reporting.selection import how_ranked, selection_table
+from benchmark.reporting.sheet import sheets
 from benchmark.reporting.text import file_name
 from benchmark.running.records import Record, RecordStore
 from benchmark.tasks import TASKS
@@ -138,19 +140,21 @@ def test_the_map_has_a_panel_for_some_methods(make_debias: Make) -> None:
 
 
 @pytest.mark.parametrize("panels", [1, 4, 5])
-def test_a_map_is_a_png_and_the_same_twice(tmp_path: Path, panels: int) -> None:
+def test_a_map_is_the_same_twice(panels: int) -> None:
     values = [[0.0, 50.0, float("nan")], [100.0, 33.3, 66.6]]
-    for name in ("one.png", "two.png"):
-        draw(["0", HOSTILE], ["snow", "$fog$", "x" * 90], {f"m{i}": values for i in range(panels)}, tmp_path / name)
-    content = (tmp_path / "one.png").read_bytes()
-    assert content.startswith(b"\x89PNG\r\n\x1a\n")
-    assert content == (tmp_path / "two.png").read_bytes()
+    methods = {f"m{i}": values for i in range(panels)}
+    contents = [pictures(partial(draw, ["0", HOSTILE], ["snow", "$fog$", "x" * 90], methods), "mark") for _ in range(2)]
+    assert contents[0] == contents[1]
+    assert contents[0][0].startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_labels_are_short_and_printable() -> None:
-    assert plain("elastic transform") == "elastic transform"
-    assert plain("a\nb\x00") == "a?b?"
-    assert plain("x" * 90) == "x" * 19 + "…"
+def test_a_map_has_numbers_where_there_is_room_for_them() -> None:
+    """Digits are shapes that are used again: five numbers, one of three digits, and none where 90 lie in a row."""
+    values = [[0.0, 50.0, float("nan")], [100.0, 33.3, 66.6]]
+    _, svg = pictures(partial(draw, ["a", "b"], ["c", "d", "e"], {"m": values}), "mark")
+    assert len(re.findall(rb'<use xlink:href="#m', svg)) == 1 + 2 + 3 + 2 + 2
+    _, svg = pictures(partial(draw, ["a"], ["b"] * 90, {"m": [[50.0] * 90]}), "mark")
+    assert b'<use xlink:href="#m' not in svg
 
 
 def test_the_report_draws_the_map(make_debias: Make, tmp_path: Path) -> None:
@@ -158,17 +162,19 @@ def test_the_report_draws_the_map(make_debias: Make, tmp_path: Path) -> None:
     for method in ("erm", "gerne"):
         store.write(make_debias(method, groups=grid(4), metrics=by_rule(40.0)), {})
         store.write(make_debias(method, groups=grid(4, size=2), scenario="halves"), {})
-    written = render(store.root, tmp_path / "reports")
-    names = [path.relative_to(tmp_path / "reports").as_posix() for path in written]
-    assert names == ["leaderboard.md", "figures/embedded-coloured-groups.png"]
-    text = written[0].read_text("utf-8")
-    assert "](figures/embedded-coloured-groups.png)" in text
+    records = list(store.all("embedded"))
+    (drawing,) = drawings("embedded", records, sheets("embedded", build_board(records)), store)
+    assert (drawing.stem, drawing.kind, drawing.scenario) == ("embedded-coloured-groups", "groups", "coloured")
+    assert drawing.alt == "Tables of accuracy in coloured, classes by attributes, shaded by its height, for erm, gerne."
+    render(store.root, tmp_path / "reports")
+    text = "".join(path.read_text("utf-8") for path in sorted((tmp_path / "reports").rglob("*.md")))
+    assert "figures/embedded-coloured-groups.png" in text
     assert text.index("| # |") < text.index("#### By selection rule") < text.index("#### By group")
     assert "Beside the paper" not in text
     assert "Every number was measured by this code" in text
 
 
-def test_names_from_records_are_text(make_debias: Make) -> None:
+def test_names_from_records_are_text(make_debias: Make, make_page: Callable[..., str]) -> None:
     def recast(record: Record, **changes: str) -> Record:
         return msgspec.structs.replace(record, cell=msgspec.structs.replace(record.cell, **changes))
 
@@ -177,7 +183,7 @@ def test_names_from_records_are_text(make_debias: Make) -> None:
         for method, device in (("erm", HOSTILE), (HOSTILE, "cpu")):
             record = make_debias("erm", groups=groups, metrics=by_rule(20.0), scenario=HOSTILE)
             record = recast(record, method=method, device=device)
-            text = leaderboard({"standard": build_board([record])}, {}, [])
+            text = make_page(build_board([record]), "standard")
             assert "<img" not in text
             assert "](javascript" not in text
             assert not re.search(r"^# g", text, re.MULTILINE)

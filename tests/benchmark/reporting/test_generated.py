@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmark.data import hues
 from benchmark.reporting.board import build_board
-from benchmark.reporting.drawings import draw
+from benchmark.reporting.drawings import drawings
+from benchmark.reporting.gallery import save_all
 from benchmark.reporting.generated import (
     HUES,
     Clouds,
@@ -26,7 +30,9 @@ from benchmark.reporting.generated import (
     removed,
 )
 from benchmark.reporting.generated_figures import image_grid, point_panels, premise_curves
+from benchmark.reporting.pictures import pictures
 from benchmark.reporting.report import render
+from benchmark.reporting.sheet import sheets
 from benchmark.running.records import Record, RecordStore
 
 Make = Callable[..., Record]
@@ -92,15 +98,12 @@ def clouds(records: list[Record], store: RecordStore) -> list[Clouds]:
     return list(point_clouds(records, build_board(records), store))
 
 
-def twice(draw_it: Callable[[Path], None], folder: Path) -> bytes:
-    """What is drawn, after seeing that it is a PNG and the same again."""
-    contents = []
-    for name in ("one.png", "two.png"):
-        draw_it(folder / name)
-        contents.append((folder / name).read_bytes())
-    assert contents[0].startswith(PNG)
-    assert contents[0] == contents[1]
-    return contents[0]
+def twice(figure: partial[Any]) -> bytes:
+    """The PNG, after seeing that it is one, and that it and the SVG are the same again."""
+    both = pictures(figure, "mark")
+    assert both[0].startswith(PNG)
+    assert both == pictures(figure, "mark")
+    return both[0]
 
 
 def test_images_are_those_of_the_first_seed_that_has_them_in_the_boards_order(make: Make, store: RecordStore) -> None:
@@ -151,21 +154,19 @@ def test_what_has_no_place_beside_the_others_is_left_out(make: Make, store: Reco
     assert grids([without], store) == []
 
 
-def read(content: bytes, path: Path) -> np.ndarray:
+def read(content: bytes) -> np.ndarray:
     """The picture as uint8 (H, W, 3)."""
-    from matplotlib import image
-
-    path.write_bytes(content)
-    return np.asarray((image.imread(path)[..., :3] * 255).round(), dtype=np.uint8)
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_pixel_of_an_image_is_drawn_as_it_is(tmp_path: Path, channels: int) -> None:
+def test_every_pixel_of_an_image_is_drawn_as_it_is(channels: int) -> None:
     """Six pixels are seven dots wide each: 42 in all. The last image of the first line is looked for."""
     own = images(channels=channels)["example.any"]
     shown = own[:, 0] if channels == 1 else own.transpose(0, 2, 3, 1)
     grid = Grid("a", 0, "class 0", (Images("original", 0.0, shown, shown[:0]),))
-    picture = read(twice(lambda path: image_grid(grid, path), tmp_path), tmp_path / "back.png")
+    picture = read(twice(partial(image_grid, grid)))
     wanted = shown[5].repeat(7, 0).repeat(7, 1)
     wanted = wanted if channels == 3 else wanted[..., None].repeat(3, -1)
     right = picture.shape[1] - 8
@@ -173,16 +174,15 @@ def test_every_pixel_of_an_image_is_drawn_as_it_is(tmp_path: Path, channels: int
     assert any(np.array_equal(block[top : top + 42], wanted) for top in range(len(block) - 42))
 
 
-def test_a_grid_grows_with_methods_and_shrinks_large_images(tmp_path: Path) -> None:
+def test_a_grid_grows_with_methods_and_shrinks_large_images() -> None:
     def size(methods: int, side: int) -> tuple[int, ...]:
         shown = np.zeros((12, side, side), np.uint8)
         own = tuple(Images(f"m{i}", None, shown, shown[:2]) for i in range(methods))
-        image_grid(Grid("a", 0, HOSTILE, own), tmp_path / "a.png")
-        return read((tmp_path / "a.png").read_bytes(), tmp_path / "b.png").shape[:2]
+        return read(pictures(partial(image_grid, Grid("a", 0, HOSTILE, own)), "mark")[0]).shape[:2]
 
     one, three, large = size(1, 20), size(3, 20), size(1, 500)
     assert three[1] == one[1]
-    assert three[0] == one[0] + 2 * (2 * 40 + 2 + 10)
+    assert three[0] == one[0] + 2 * (2 * 40 + 2 + 12)
     assert one[1] < large[1] < 12 * 96 + 250
 
 
@@ -212,15 +212,15 @@ def test_points_that_are_none_are_not_drawn(make: Make, store: RecordStore, chan
     assert clouds([store.write(make("original", modes=True), kept)], store) == []
 
 
-def test_panels_of_points_are_the_same_twice(make: Make, store: RecordStore, tmp_path: Path) -> None:
+def test_panels_of_points_are_the_same_twice(make: Make, store: RecordStore) -> None:
     odd = points(shift=50.0)
     odd["points"][:3] = [[np.inf, 0], [np.nan, 1], [6e4, -6e4]]
     kept = {"original": points(), "retrain": points(), "ewc": points(), "atu-el2": odd, "rejection": points()}
     records = [store.write(make(name, None, modes=True), arrays) for name, arrays in kept.items()]
     (found,) = clouds(records, store)
-    several = twice(lambda path: point_panels(found, path), tmp_path)
-    alone = twice(lambda path: point_panels(clouds(records[3:4], store)[0], path), tmp_path)
-    assert len(read(several, tmp_path / "a.png")) > len(read(alone, tmp_path / "b.png"))
+    several = read(twice(partial(point_panels, found)))
+    alone = read(twice(partial(point_panels, clouds(records[3:4], store)[0])))
+    assert several.shape[1] > alone.shape[1]
 
 
 def test_a_premise_has_every_seed_and_the_chosen_s(make: Make, store: RecordStore) -> None:
@@ -249,20 +249,15 @@ def test_lines_that_are_none_are_not_drawn(make: Make, store: RecordStore, chang
     assert premises([store.write(make("extrapolation"), {"scores": np.zeros(3)})], store) == []
 
 
-def test_curves_of_all_scenarios_are_seen_whole(tmp_path: Path) -> None:
-    from matplotlib import pyplot
-
+def test_curves_of_all_scenarios_are_seen_whole() -> None:
     low, high = np.array([[0.0, 1.0, 2.0]]), np.array([[0.0, 50.0, 95.0], [0.0, np.nan, 90.0]])
     found = [Premise("low", (0,), S, low, -0.5), Premise(HOSTILE, (0, 1), S, high, None), Premise("c", (0,), S, low, 0)]
-    twice(lambda path: premise_curves([*found, *found[:1]], path), tmp_path)
-    seen: list[tuple[float, float]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyplot, "close", lambda figure: seen.extend(axis.get_ylim() for axis in figure.axes))
-        premise_curves(found, tmp_path / "a.png")
-    pyplot.close("all")
-    assert len(set(seen)) == 1
-    assert seen[0][0] == 0
-    assert seen[0][1] > 95
+    twice(partial(premise_curves, [*found, *found[:1]]))
+    seen = {axis.get_ylim() for axis in premise_curves(found).axes}
+    assert len(seen) == 1
+    low_end, high_end = seen.pop()
+    assert low_end == 0
+    assert high_end > 95
 
 
 @pytest.mark.parametrize(
@@ -291,25 +286,26 @@ def test_the_report_has_all_figures_and_is_the_same_twice(make: Make, store: Rec
     keep_all(make, store, ("digits-class", "ring"), "class-0")
     contents = []
     for name in ("one", "two"):
-        written = render(store.root, tmp_path / name)
-        assert [path.relative_to(tmp_path / name).as_posix() for path in written] == [
-            "leaderboard.md", "figures/smoke-digits-class-grid.png", "figures/smoke-ring-points.png",
-            "figures/smoke-premise.png",
-        ]  # fmt: skip
-        contents.append([path.read_bytes() for path in written])
+        render(store.root, tmp_path / name)
+        found = sorted(path for path in (tmp_path / name).rglob("smoke-*") if path.suffix in (".png", ".svg"))
+        names = {path.name for path in found}
+        assert {"smoke-digits-class-grid.png", "smoke-ring-points.svg", "smoke-premise.png"} <= names
+        contents.append([path.read_bytes() for path in found])
     assert contents[0] == contents[1]
-    text = contents[0][0].decode()
+    text = "".join(path.read_text("utf-8") for path in (tmp_path / "one").rglob("*.md"))
     assert "Images of digits-class (suite smoke, seed 0), from which class 0 is to go" in text
     assert "from the records of extrapolation; seeds: digits-class 0; ring 0" in text
     for path in store.root.rglob("*.npz"):
         path.unlink()
-    assert len(render(store.root, tmp_path / "without")) == 1
+    assert list(drawings("smoke", list(store.all("smoke")), [], store)) == []
 
 
 def test_names_in_captions_are_text(make: Make, store: RecordStore, tmp_path: Path) -> None:
     records = keep_all(make, store, (HOSTILE, f"{HOSTILE}2"), HOSTILE)
-    drawn = list(draw("smoke", records, [], store, tmp_path / "figures"))
-    assert len(drawn) == 3
-    assert all(path.is_file() and re.fullmatch(r"[\w.+-]+", path.name) for path, _ in drawn)
-    for _, caption in drawn:
-        assert not any(part in caption for part in ("<img", "](", "\n"))
+    found = list(drawings("smoke", records, sheets("smoke", build_board(records)), store))
+    assert [one.kind for one in found] == ["grid", "points", "premise"]
+    written = save_all(found, tmp_path / "figures")
+    assert all(path.is_file() and re.fullmatch(r"[\w.+-]+", path.name) for path in written)
+    for one in found:
+        assert not any(part in one.caption for part in ("<img", "](", "\n"))
+        assert one.alt.isprintable()

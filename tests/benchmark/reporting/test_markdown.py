@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,19 +14,15 @@ import pytest
 from benchmark.errors import InputError
 from benchmark.reporting import cells
 from benchmark.reporting.board import MetricCell, build_board
-from benchmark.reporting.figures import decision_regions
-from benchmark.reporting.markdown import escape, leaderboard
+from benchmark.reporting.figures import decision_regions, loss_curves
+from benchmark.reporting.pictures import pictures
 from benchmark.reporting.report import render
+from benchmark.reporting.text import escape
 from benchmark.running.records import Record, RecordStore
-from benchmark.suite import load_suite
 
 Make = Callable[..., Record]
 HOSTILE = "a|b<img src=x onerror=alert(1)>[c](javascript:d)`e`*f*\n# g"
 VALUES = {"accuracy.test.retain": 97.04, "accuracy.test.forget": 0.0, "mia.loss.auc": 50.0}
-
-
-def page(records: list[Record]) -> str:
-    return leaderboard({"smoke": build_board(records)}, {"smoke": load_suite("smoke")}, [])
 
 
 def recast(record: Record, **changes: str) -> Record:
@@ -45,37 +42,44 @@ def assert_tame(text: str) -> None:
     assert "<img" not in text
     assert "](javascript" not in text
     assert not re.search(r"^# g", text, re.MULTILINE)
-    tables = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in tables}) == 1
+    for block in text.split("\n\n"):
+        lines = [line for line in block.splitlines() if line.startswith("| ")]
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) <= 1, block
 
 
-def test_a_hostile_method_is_text(make_record: Make) -> None:
-    assert_tame(page([make_record("retrain", VALUES), recast(make_record("finetune", VALUES), method=HOSTILE)]))
+def test_a_hostile_method_is_text(make_record: Make, make_page: Callable[..., str]) -> None:
+    assert_tame(
+        make_page(
+            build_board([make_record("retrain", VALUES), recast(make_record("finetune", VALUES), method=HOSTILE)])
+        )
+    )
 
 
-def test_a_hostile_reason_is_text(make_record: Make) -> None:
-    assert_tame(page([make_record("finetune", VALUES, flags=[HOSTILE])]))
+def test_a_hostile_reason_is_text(make_record: Make, make_page: Callable[..., str]) -> None:
+    assert_tame(make_page(build_board([make_record("finetune", VALUES, flags=[HOSTILE])])))
 
 
-def test_a_hostile_device_is_text(make_record: Make) -> None:
-    assert_tame(page([make_record("finetune", VALUES, environment={"device": HOSTILE})]))
+def test_a_hostile_device_is_text(make_record: Make, make_page: Callable[..., str]) -> None:
+    assert_tame(make_page(build_board([make_record("finetune", VALUES, environment={"device": HOSTILE})])))
 
 
-def test_a_hostile_scenario_is_text(make_record: Make) -> None:
-    assert_tame(page([recast(make_record("finetune", VALUES), scenario=HOSTILE)]))
+def test_a_hostile_scenario_is_text(make_record: Make, make_page: Callable[..., str]) -> None:
+    assert_tame(make_page(build_board([recast(make_record("finetune", VALUES), scenario=HOSTILE)])))
 
 
-def test_a_hostile_view_name_is_text(make_record: Make) -> None:
-    assert_tame(page([make_record("finetune", VALUES, access=[{HOSTILE: {"samples": 1, "passes": 1}}])]))
+def test_a_hostile_view_name_is_text(make_record: Make, make_page: Callable[..., str]) -> None:
+    assert_tame(
+        make_page(build_board([make_record("finetune", VALUES, access=[{HOSTILE: {"samples": 1, "passes": 1}}])]))
+    )
 
 
-def test_the_page_has_a_row_a_method(make_record: Make) -> None:
+def test_the_page_has_a_row_a_method(make_record: Make, make_page: Callable[..., str]) -> None:
     records = [make_record(m, VALUES, seed=s) for m in ("svd-forgetting", "retrain", "logit-mask") for s in (0, 1)]
     records.append(make_record("finetune", {}, status="timeout"))
-    text = page(records)
+    text = make_page(build_board(records))
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert rows[0].startswith("| # | method | n | ")
-    assert [row.split(" | ")[:3] for row in rows[2:]] == [
+    assert [row.split(" | ")[:3] for row in rows[2:6]] == [
         ["| ", "retrain *(reference)*", "2"], ["| ", "**svd-forgetting**", "2"],
         ["| ", "finetune", "0"], ["| ", "logit-mask *(cheat)*", "2"],
     ]  # fmt: skip
@@ -130,17 +134,23 @@ def quadrants(size: int = 20) -> np.ndarray:
     return np.select([(x > 0) & (y > 0), (x <= 0) & (y > 0), (x <= 0) & (y <= 0)], [0, 1, 2], 3).astype(np.uint8)
 
 
-def test_a_figure_is_a_png_and_the_same_twice(tmp_path: Path) -> None:
-    paths = [tmp_path / "new" / name for name in ("one.png", "two.png")]
-    for path in paths:
-        decision_regions({"original": quadrants(), "retrain": quadrants()}, 1, path)
-    content = paths[0].read_bytes()
-    assert content.startswith(b"\x89PNG\r\n\x1a\n")
-    assert len(content) > 5_000
-    assert content == paths[1].read_bytes()
-    single = tmp_path / "single.png"
-    decision_regions({"original": quadrants()}, 1, single)
-    assert single.read_bytes() != content
+def test_regions_are_the_same_twice() -> None:
+    both = partial(decision_regions, {"original": quadrants(), HOSTILE: quadrants()}, 1)
+    png, svg = pictures(both, "mark")
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(png) > 5_000
+    assert (png, svg) == pictures(both, "mark")
+    assert pictures(partial(decision_regions, {"original": quadrants()}, 1), "mark")[0] != png
+
+
+def test_losses_are_drawn_whatever_scenarios_are_called() -> None:
+    losses = np.array([1.0, 0.5, 0.7]), np.array([-3.0, np.nan, -1.0])
+    sizes = []
+    for names in (["a"], [HOSTILE, "$\\x^{"], ["a", "b", "c", "x" * 90]):
+        png, _ = pictures(partial(loss_curves, dict.fromkeys(names, losses)), "mark")
+        sizes.append([int.from_bytes(png[at : at + 4]) for at in (16, 20)])
+    assert [width for width, _ in sizes] == [680, 1000, 1400]
+    assert sizes[2][1] > 1.9 * sizes[0][1]
 
 
 @pytest.fixture
@@ -157,12 +167,13 @@ def test_reports_are_rendered_from_files_and_the_same_twice(drawn: RecordStore, 
     contents = []
     for name in ("one", "two"):
         written = render(drawn.root, tmp_path / name)
-        assert [p.relative_to(tmp_path / name).as_posix() for p in written] == [
-            "leaderboard.md", "figures/smoke-four-gaussians-regions.png",
-        ]  # fmt: skip
-        contents.append([p.read_bytes() for p in written])
+        names = [path.relative_to(tmp_path / name).as_posix() for path in written]
+        assert {"leaderboard.md", "figures/smoke-four-gaussians-regions.png"} <= set(names)
+        assert len(set(names)) == len(names)
+        contents.append(dict(zip(names, (path.read_bytes() for path in written), strict=True)))
     assert contents[0] == contents[1]
-    assert b"](figures/smoke-four-gaussians-regions.png)" in contents[0][0]
+    pages = [content for name, content in contents[0].items() if name.endswith(".md")]
+    assert any(b"figures/smoke-four-gaussians-regions.png" in content for content in pages)
 
 
 def test_damaged_arrays_cost_a_figure_and_not_the_report(drawn: RecordStore, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 from benchmark.contracts import GanRecipe, Recipe
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import head
+from benchmark.published.joining import joined
 from benchmark.reporting.board import build_board
 from benchmark.reporting.measured import FEATURES, Setting, how_measured, setting_of, settings_of
-from benchmark.reporting.published import beside_the_paper, published
+from benchmark.reporting.published import beside_the_paper
 from benchmark.reporting.report import render
 from benchmark.running.records import Record, RecordStore
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval, Judges
@@ -134,10 +135,10 @@ def test_of_an_unknown_run_only_the_papers_side_is_named(make_record: Make) -> N
 
 
 def test_only_numbers_of_generators_have_generators() -> None:
-    assert {(n.generator, n.features) for n in published() if n.suite == "standard"} == {
-        ("", ""), ("StyleGAN2", ""), ("StyleGAN2", "Inception"),
+    assert {(one.task == "gan-feature-removal", one.generator, one.features) for one in joined()} == {
+        (False, "", ""), (True, "StyleGAN2", ""), (True, "StyleGAN2", "Inception"),
     }  # fmt: skip
-    assert {n.metric for n in published() if n.features} == {"fid", "ret-fid"}
+    assert {one.metric for one in joined() if one.features} == {"fid", "ret-fid"}
 
 
 def test_the_page_says_it_above_the_table(make_record: Make, tmp_path: Path) -> None:

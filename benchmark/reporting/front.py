@@ -1,0 +1,185 @@
+"""The front page: all tasks at a glance, and where the rest is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from benchmark.metrics.catalogue import metric
+from benchmark.reporting.comparisons import FEWEST_FOR_TIES
+from benchmark.reporting.material import TOYS, Material
+from benchmark.reporting.overview import Scored, aim
+from benchmark.reporting.published import accounted
+from benchmark.reporting.ranking import Ranking
+from benchmark.reporting.sheet import Sheet
+from benchmark.reporting.tables import bare_method, figure, table
+from benchmark.reporting.text import command_text, escape
+from benchmark.stats import Interval
+from benchmark.tasks import TASKS
+
+#: The suite that the notes are on.
+NOTED = "embedded"
+NOTES = Path(__file__).parent / "notes"
+
+
+def front_page(materials: Sequence[Material]) -> str:
+    """The whole of leaderboard.md."""
+    shown = [material for material in materials if material.name not in TOYS] or list(materials)
+    lines = ["# Leaderboard", "", _preamble(), ""]
+    lines += _pages(materials)
+    for material in shown:
+        lines += [line for drawing in material.drawings if drawing.kind == "overview" for line in figure(drawing)]
+    if any(material.name == NOTED for material in shown):
+        lines += [(NOTES / "overview.md").read_text("utf-8").rstrip(), ""]
+    lines += _winners(shown)
+    for material in shown:
+        lines += _overview(material)
+    lines += accounted({material.name: material.rows for material in materials})
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _preamble() -> str:
+    return (
+        "Rendered from the records under `results/` by `make report`. Every number that no table calls published was "
+        "measured by this code, by the command that stands above its table. The same tables are there for LaTeX, as "
+        "CSV and as JSON under [tables](tables), and as a [site](site/index.html) to sort, filter and search: open "
+        "`reports/site/index.html` in a browser."
+    )
+
+
+def _pages(materials: Sequence[Material]) -> list[str]:
+    body = []
+    for task in dict.fromkeys(task for material in materials for task in material.tasks):
+        where = [
+            f"{escape(material.name)} ({len(material.sheets_of(task))})"
+            for material in materials
+            if material.sheets_of(task)
+        ]
+        link = f"[{escape(task)}]({command_text(task)}.md)"
+        body.append(
+            [link, escape(TASKS.get(task).summary), ", ".join(where), f"[page](site/{command_text(task)}.html)"]
+        )
+    return ["## Tasks", "", *table(["task", "what is asked", "suites (scenarios)", "site"], body, left=range(4))]
+
+
+def _winners(materials: Sequence[Material]) -> list[str]:
+    body = [
+        [escape(sheet.name), str(max(row.n for row in sheet.rows)), track or "-", metric(sheet.ranked_by).label, best]
+        for material in materials
+        for sheet in material.sheets
+        for track, best in best_of(sheet).items()
+    ]
+    return [
+        "## Who is best",
+        "",
+        "The best row of each scenario (and track: attributes of the training set / of the held-out split), and all "
+        "rows that a paired comparison with it does not tell from it at the 5 % level, corrected for their number. A "
+        "row that is a little worse with every base model is told from it; one that is much worse with one of them "
+        f"need not be. Under {FEWEST_FOR_TIES} base models nothing is told. References and cheats do not compete.",
+        "",
+        *table(["scenario", "n", "track", "ranked by", "best, and tied with it"], body, left=(0, 2, 3, 4)),
+    ]
+
+
+def best_of(sheet: Sheet) -> dict[str, str]:
+    """Who is best in each track, and who is tied with it; in words where that cannot be told."""
+    found: dict[str, list[str]] = {}
+    ranked = [line for line in sheet.lines if line.section == "ranked"]
+    for line in ranked:
+        tied = any(entry.tied for entry in line.entries if entry.name == sheet.ranked_by)
+        found.setdefault(line.row.track, []).extend([bare_method(line.row.method, line.row.kind)] if tied else [])
+    fields = {track: [line for line in ranked if line.row.track == track] for track in found}
+    return {
+        track: ", ".join(names) or f"not told (n {max(line.row.n for line in fields[track])})"
+        for track, names in found.items()
+        if len(fields[track]) > 1
+    }
+
+
+def _overview(material: Material) -> list[str]:
+    lines = []
+    for task, block in groupby(material.scored, key=lambda one: one.task):
+        for (track, device), inner in groupby(block, key=lambda one: (one.track, one.device)):
+            lines += _task(material, task, track, device, list(inner))
+    heading = [f"## Overview of suite `{command_text(material.name)}`", "", _explained(), ""]
+    return [*heading, *lines] if lines else []
+
+
+def _explained() -> str:
+    return (
+        "Scores say how far a method comes in what its scenario is ranked by: 0 is the original, where nothing is "
+        "done, 1 the reference that had what nobody else has (a retrained model; for debiasing, training on unbiased "
+        "data). Behind ± stands the half-width of the 95 % interval over base models. There is no scale, and no score, "
+        "where original and reference do not differ by five points or more; means over fewer scenarios stand behind "
+        "the others and do not compare with them. Mean ranks are over the scenarios that are named, with the seed as "
+        "the unit; a failed cell is behind all others. The cost is the mean ratio to the task's reference."
+    )
+
+
+def _task(material: Material, task: str, track: str, device: str, scored: list[Scored]) -> list[str]:
+    scenarios = list(dict.fromkeys(name for one in scored for name in (*one.by_scenario, *one.left_out)))
+    ranking = next((r for r in material.rankings if (r.task, r.track, r.device) == (task, track, device)), None)
+    where = f", attributes {escape(track)} (training / held out)" if track else ""
+    where += "" if device == "cpu" else f", {escape(device)}"
+    means = {} if ranking is None else ranking.means
+    body = [
+        [
+            bare_method(one.method, one.kind),
+            score(one.score)
+            + ("" if len(one.by_scenario) in (0, one.of) else f" ({len(one.by_scenario)} of {one.of})"),
+            *(_in(one, scenario) for scenario in scenarios),
+            score(means.get(one.method)),
+            escape(one.reads),
+            "-" if one.cost is None else f"{one.cost:.2f}",
+        ]
+        for one in scored
+    ]
+    heads = [
+        "method",
+        "score",
+        *map(escape, scenarios),
+        "mean rank",
+        "information",
+        f"cost / {TASKS.get(task).reference}",
+    ]
+    end = f"1 is `{aim(TASKS.get(task))}`, 0 is `{TASKS.get(task).original}`."
+    return [
+        f"### {escape(task)}{where}",
+        "",
+        f"{end} {_ranked(ranking)}",
+        "",
+        *table(heads, body, left=(0, len(heads) - 2)),
+    ]
+
+
+def _ranked(ranking: Ranking | None) -> str:
+    if ranking is None:
+        return ""
+    left = "; ".join(f"{escape(name)} ({reason})" for name, reason in ranking.left_out.items())
+    over = ", ".join(map(escape, ranking.scenarios))
+    return f"Mean ranks of {len(ranking.means)} methods over {over}, n {len(ranking.blocks)}." + (
+        f" Left out: {left}." if left else ""
+    )
+
+
+def score(interval: Interval | None) -> str:
+    """A score or a mean rank with the half-width of its interval, two decimals."""
+    if interval is None:
+        return "-"
+    text = f"{interval.mean:.2f}".replace("-0.00", "0.00")
+    if interval.low is None or interval.high is None or interval.high == interval.low:
+        return text
+    half = (interval.high - interval.low) / 2
+    return f"{text} ± {half:.2f}" if half >= 0.005 else f"{text} ± <0.01"
+
+
+def _in(one: Scored, scenario: str) -> str:
+    if scenario in one.by_scenario:
+        return score(one.by_scenario[scenario])
+    return escape(_short(one.left_out)[scenario]) if scenario in one.left_out else "-"
+
+
+def _short(left_out: Mapping[str, str]) -> dict[str, str]:
+    """Why there is no score, in a word or two where it is one of the rows' own statuses."""
+    return {scenario: "no scale" if " " in reason else reason for scenario, reason in left_out.items()}
