@@ -99,8 +99,7 @@ def bench(
     from benchmark import environment
     from benchmark.reporting.board import build_board
     from benchmark.reporting.ensembles import summary
-    from benchmark.reporting.report import render
-    from benchmark.reporting.terminal import print_board
+    from benchmark.reporting.terminal import print_board, publish
     from benchmark.running import ensembles, pool, session
     from benchmark.running.files import check_writable
     from benchmark.running.plan import make_plan
@@ -150,8 +149,7 @@ def bench(
         console.print("interrupted; what was finished is kept, and the same command does the rest")
         raise typer.Exit(130) from None
     print_board(build_board(records, chosen), console)
-    for path in render(results, reports):
-        console.print(f"wrote {path}")
+    publish(results, reports, console)
     everything = [*records, *grown_records]
     failed = [record for record in everything if record.status != "ok"]
     if failed:
@@ -196,12 +194,11 @@ def leaderboard(
 @app.command(epilog="Example: amendbench report --results results --reports reports")
 def report(results: ResultsOption = Path("results"), reports: ReportsOption = Path("reports")) -> None:
     """Render the reports from the records, without running anything."""
-    from benchmark.reporting.report import render
+    from benchmark.reporting.terminal import publish
     from benchmark.running.files import check_writable
 
     check_writable(reports)
-    for path in render(results, reports):
-        print(f"wrote {path}")
+    publish(results, reports, _console())
 
 
 @app.command(

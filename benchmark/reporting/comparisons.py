@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting.board import UNRANKED, Row
@@ -14,6 +14,7 @@ from benchmark.tasks import Task
 FEWEST_FOR_TIES = 5
 #: What names a row in its scenario: method and device.
 Key = tuple[str, str]
+K = TypeVar("K", bound=Hashable)
 
 
 class Comparison(NamedTuple):
@@ -112,13 +113,14 @@ def tied_with_best(rows: Sequence[Row], name: str) -> set[Key]:
     tied: set[Key] = set()
     for field in dict.fromkeys((row.track, row.device) for row in rows):
         own = [row for row in rows if (row.track, row.device) == field and competes(row)]
-        tied |= _tied({key(row): losses(row, name) for row in own})
+        tied |= ties({key(row): losses(row, name) for row in own})
     return tied
 
 
-def _tied(by_row: Mapping[Key, Mapping[int, float]]) -> set[Key]:
-    seeds = max((set(own) for own in by_row.values()), key=len, default=set())
-    whole = {k: own for k, own in by_row.items() if set(own) == seeds}
+def ties(losses: Mapping[K, Mapping[int, float]]) -> set[K]:
+    """Of losses by seed the lowest on average, and those that are not told from it; see ``tied_with_best``."""
+    seeds = max((set(own) for own in losses.values()), key=len, default=set())
+    whole = {k: own for k, own in losses.items() if set(own) == seeds}
     if len(seeds) < FEWEST_FOR_TIES or len(whole) < 2:
         return set()
     best = min(whole, key=lambda k: sum(whole[k].values()))

@@ -18,8 +18,8 @@ from benchmark.metrics.catalogue import metric
 from benchmark.metrics.metric import Metric
 from benchmark.reporting.aggregates import MetricCell, Origin
 from benchmark.reporting.comparisons import Comparison
-from benchmark.reporting.latex import document, latex_table
-from benchmark.reporting.latex_macros import index, macros
+from benchmark.reporting.latex.macros import index, macros
+from benchmark.reporting.latex.tables import document, latex_table
 from benchmark.reporting.sheet import Line, Sheet
 from benchmark.reporting.text import command_text, file_name
 from benchmark.running.files import write_atomically

@@ -113,7 +113,8 @@ def _explained() -> str:
         "data). Behind ± stands the half-width of the 95 % interval over base models. There is no scale, and no score, "
         "where original and reference do not differ by five points or more; means over fewer scenarios stand behind "
         "the others and do not compare with them. Mean ranks are over the scenarios that are named, with the seed as "
-        "the unit; a failed cell is behind all others. The cost is the mean ratio to the task's reference."
+        "the unit; a failed cell is behind all others, and bold are the best and those that are not told from it. The "
+        "cost is the mean ratio to the task's reference."
     )
 
 
@@ -122,14 +123,14 @@ def _task(material: Material, task: str, track: str, device: str, scored: list[S
     ranking = next((r for r in material.rankings if (r.task, r.track, r.device) == (task, track, device)), None)
     where = f", attributes {escape(track)} (training / held out)" if track else ""
     where += "" if device == "cpu" else f", {escape(device)}"
-    means = {} if ranking is None else ranking.means
+    means, best = ({}, set()) if ranking is None else (ranking.means, ranking.leaders)
     body = [
         [
             bare_method(one.method, one.kind),
             score(one.score)
             + ("" if len(one.by_scenario) in (0, one.of) else f" ({len(one.by_scenario)} of {one.of})"),
             *(_in(one, scenario) for scenario in scenarios),
-            score(means.get(one.method)),
+            _rank(means.get(one.method), one.method in best),
             escape(one.reads),
             "-" if one.cost is None else f"{one.cost:.2f}",
         ]
@@ -161,6 +162,10 @@ def _ranked(ranking: Ranking | None) -> str:
     return f"Mean ranks of {len(ranking.means)} methods over {over}, n {len(ranking.blocks)}." + (
         f" Left out: {left}." if left else ""
     )
+
+
+def _rank(interval: Interval | None, tied: bool) -> str:
+    return f"**{score(interval)}**" if tied else score(interval)
 
 
 def score(interval: Interval | None) -> str:

@@ -172,9 +172,14 @@ def _ranks(found: Sequence[Ranking]) -> list[str]:
             f"Mean ranks{track} over {names}, 95 % interval over {len(ranking.blocks)} seeds:"
             f"{f' left out are {left}.' if left else ''}",
             "",
-            *table(["method", "mean rank"], [[escape(m), score(interval)] for m, interval in ranking.means.items()]),
+            *table(["method", "mean rank"], [_rank(ranking, name) for name in ranking.means]),
         ]
     return ["#### Mean ranks", "", *lines] if lines else []
+
+
+def _rank(ranking: Ranking, name: str) -> list[str]:
+    text = score(ranking.means[name])
+    return [escape(name), f"**{text}**" if name in ranking.leaders else text]
 
 
 def _glossary(task: Task) -> list[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmark.errors import InputError
 from benchmark.reporting.beside import Beside, beside
 from benchmark.reporting.board import Row, build_board
-from benchmark.reporting.board_drawings import board_drawings
-from benchmark.reporting.drawings import Drawing, distinct, drawings
+from benchmark.reporting.figures.board_drawings import board_drawings
+from benchmark.reporting.figures.drawings import Drawing, distinct, drawings
 from benchmark.reporting.legitimate import legitimate_tables
 from benchmark.reporting.measured import TASK as GENERATED
 from benchmark.reporting.measured import setting_of, settings_of

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchmark.reporting.board import KIND_ORDER, Row
-from benchmark.reporting.comparisons import losses
+from benchmark.reporting.comparisons import losses, ties
 from benchmark.stats import Interval, ranks, t_interval
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ class Ranking:
     means: Mapping[str, Interval]
     blocks: Mapping[int, Mapping[str, float]]
     left_out: Mapping[str, str]
+
+    @cached_property
+    def leaders(self) -> set[str]:
+        """The method with the best mean rank, and those that a paired comparison of blocks does not tell from it.
+
+        By the rule of a board's columns; empty under five blocks: nothing is told there.
+        """
+        return ties({method: {seed: block[method] for seed, block in self.blocks.items()} for method in self.means})
 
     @property
     def drawable(self) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
 
 from benchmark.reporting.exports import write_tables
+from benchmark.reporting.figures.gallery import save_all
 from benchmark.reporting.front import front_page
-from benchmark.reporting.gallery import save_all
 from benchmark.reporting.markdown import task_page
 from benchmark.reporting.material import Material, collect
-from benchmark.reporting.site import write_site
+from benchmark.reporting.site.write import write_site
 from benchmark.reporting.text import file_name
 from benchmark.running.files import write_atomically
 
@@ -23,7 +24,7 @@ def render(results: Path, reports: Path) -> list[Path]:
     materials = collect(results)
     figures = save_all([drawing for material in materials for drawing in material.drawings], reports / "figures")
     tables = write_tables({material.name: material.sheets for material in materials}, reports / "tables")
-    return [*_pages(materials, reports), *figures, *tables, *_site(materials, reports)]
+    return [*_pages(materials, reports), *figures, *tables, *_site(materials, results, reports)]
 
 
 def _pages(materials: Sequence[Material], reports: Path) -> list[Path]:
@@ -36,7 +37,7 @@ def _pages(materials: Sequence[Material], reports: Path) -> list[Path]:
     return [reports / name for name in pages]
 
 
-def _site(materials: Sequence[Material], reports: Path) -> list[Path]:
+def _site(materials: Sequence[Material], results: Path, reports: Path) -> list[Path]:
     return write_site(
         {material.name: material.sheets for material in materials},
         {material.name: material.scored for material in materials},
@@ -45,7 +46,17 @@ def _site(materials: Sequence[Material], reports: Path) -> list[Path]:
         reports / "figures",
         _published(materials),
         reports / "site",
+        _address(results, reports / "site"),
     )
+
+
+def _address(results: Path, site: Path) -> str:
+    """The way from a page to the records, where they lie beside the reports or around them; else empty.
+
+    Anything longer would be the layout of somebody's machine.
+    """
+    way = PurePath(os.path.relpath(results.resolve(), site.resolve())).as_posix()
+    return way if way == "../.." or (way.startswith("../../") and way.count("/") == 2 and ".." not in way[6:]) else ""
 
 
 def _published(materials: Sequence[Material]) -> dict[str, list[dict[str, Any]]]:

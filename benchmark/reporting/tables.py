@@ -9,7 +9,7 @@ from benchmark.reporting.board import Row
 from benchmark.reporting.text import escape
 
 if TYPE_CHECKING:
-    from benchmark.reporting.drawings import Drawing
+    from benchmark.reporting.figures.drawings import Drawing
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:

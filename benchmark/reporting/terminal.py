@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from benchmark.reporting import cells
 from benchmark.reporting.board import Row
+from benchmark.reporting.report import render
 from benchmark.tasks import TASKS
 
 #: Width in characters from which on a terminal shows all of the headline columns.
@@ -26,6 +28,14 @@ def print_board(rows: list[Row], console: Console) -> None:
             for reason in row.reasons[:3]:
                 console.print(f"  [yellow]{escape(row.method)}[/]: {escape(reason)}")
         console.print()
+
+
+def publish(results: Path, reports: Path, console: Console) -> None:
+    """Render every report, and say where they are."""
+    with console.status(f"rendering {escape(str(reports))}: figures that are new or have changed take longest"):
+        written = render(results, reports)
+    console.print(f"wrote {escape(str(written[0]))} and {len(written) - 1} more files below {escape(str(reports))}")
+    console.print(f"to sort and search: open {escape(str(reports / 'site' / 'index.html'))} in a browser")
 
 
 def _table(task: str, scenario: str, block: list[Row], most: int) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,8 @@ def test_bench_leaves_records_a_board_and_a_report(finished: Path) -> None:
     assert all(name in stdout for name in METHODS)
     assert "wrote reports/leaderboard.md" in stdout
     assert (finished / "stderr").read_text() == ""
-    page = (finished / "reports" / "leaderboard.md").read_text()
+    assert "](class-forget.md)" in (finished / "reports" / "leaderboard.md").read_text()
+    page = (finished / "reports" / "class-forget.md").read_text()
     assert "### class-forget / digits" in page
     assert "**svd-forgetting**" in page
     left = [name for name in snapshot(finished / "results") if not name.endswith((".json", ".npz"))]
@@ -120,10 +122,10 @@ def test_the_leaderboard_as_json_has_the_promised_keys(finished: Path, capsys: p
     for row in rows:
         assert set(row) == {"task", "scenario", "method", "kind", "n", "status", "metrics", "cost", "access"} | {
             "device", "cells", "units", "reasons", "code", "devices", "label_free", "rank", "rank_label_free",
-            "track", "rank_by", "choice", "groups",
+            "track", "rank_by", "choice", "groups", "origin",
         }  # fmt: skip
         for metric in row["metrics"].values():
-            assert set(metric) == {"mean", "low", "high", "n", "unit", "better"}
+            assert set(metric) == {"mean", "low", "high", "n", "unit", "better", "by_seed"}
         assert set(row["cost"]) == {"seconds", "device_seconds", "ratio_to_retrain", "peak_bytes", "exclusive"}
         assert (row["task"], row["scenario"], row["n"]) == ("class-forget", "digits", 1)
         assert row["status"] == "ok"
@@ -149,9 +151,11 @@ def test_the_leaderboard_as_a_table(finished: Path, capsys: pytest.CaptureFixtur
 
 
 def test_report_twice_is_the_same(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(finished / "results", results)
     for name in ("one", "two"):
-        assert call("report", "--results", str(finished / "results"), "--reports", str(tmp_path / name)) == 0
-    assert f"wrote {tmp_path / 'one' / 'leaderboard.md'}" in capsys.readouterr().out
+        assert call("report", "--results", str(results), "--reports", str(tmp_path / name)) == 0
+    assert f"wrote {tmp_path / 'one' / 'leaderboard.md'} and " in " ".join(capsys.readouterr().out.split())
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two") == snapshot(finished / "reports")
 
 

@@ -15,7 +15,7 @@ from benchmark.reporting.board import Row
 from benchmark.reporting.overview import overview
 from benchmark.reporting.ranking import rankings
 from benchmark.reporting.sheet import sheets
-from benchmark.reporting.site import write_site
+from benchmark.reporting.site.write import write_site
 
 IMAGE = "<img src=x onerror=alert(1)>"
 SCRIPT = "</script><script>document.title='owned'</script>"

@@ -15,20 +15,20 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from benchmark.reporting.board import Row, build_board
-from benchmark.reporting.board_drawings import board_drawings
-from benchmark.reporting.costs import CostPlot, cost_figure, cost_plot
-from benchmark.reporting.dot_key import Dot
-from benchmark.reporting.dots import DotPlot, dot_figure, unit_plot
-from benchmark.reporting.drawings import Drawing
-from benchmark.reporting.forests import Forest, forest_figure
-from benchmark.reporting.marks import Who
+from benchmark.reporting.figures.board_drawings import board_drawings
+from benchmark.reporting.figures.costs import CostPlot, cost_figure, cost_plot
+from benchmark.reporting.figures.dot_key import Dot
+from benchmark.reporting.figures.dots import DotPlot, dot_figure, unit_plot
+from benchmark.reporting.figures.drawings import Drawing
+from benchmark.reporting.figures.forests import Forest, forest_figure
+from benchmark.reporting.figures.marks import Who
+from benchmark.reporting.figures.overview import Entry, Panel, Track, cost_text, letters, overview_figure
+from benchmark.reporting.figures.ranks import RankPlot, average_ranks, difference_figure, rank_figure
+from benchmark.reporting.figures.scales import Bar
+from benchmark.reporting.figures.trade_offs import Axes2, TradeOff, trade_off, trade_off_figure
 from benchmark.reporting.overview import overview
-from benchmark.reporting.overview_figure import Entry, Panel, Track, cost_text, letters, overview_figure
-from benchmark.reporting.rank_figures import RankPlot, average_ranks, difference_figure, rank_figure
 from benchmark.reporting.ranking import Ranking, rankings
-from benchmark.reporting.scales import Bar
 from benchmark.reporting.sheet import Sheet, sheets
-from benchmark.reporting.trade_offs import Axes2, TradeOff, trade_off, trade_off_figure
 from benchmark.running.records import Record
 from benchmark.stats import t_interval
 

@@ -12,7 +12,7 @@ from benchmark.reporting import comparisons, ranking
 from benchmark.reporting.board import Row, build_board
 from benchmark.reporting.comparisons import losses, tied_with_best, to_reference
 from benchmark.reporting.overview import normalised, overview
-from benchmark.reporting.ranking import differences, rankings
+from benchmark.reporting.ranking import Ranking, differences, rankings
 from benchmark.running.records import Record
 from benchmark.stats import sign_flip_p, t_interval
 from benchmark.tasks import TASKS
@@ -95,7 +95,7 @@ def test_the_best_is_among_the_tied_however_noisy() -> None:
             base = random.normal(0, 3, size=n)
             losses_of = [base + 0.3 * k + random.normal(0, 1, size=n) for k in range(8)]
             own = {(str(k), "cpu"): dict(enumerate(values.tolist())) for k, values in enumerate(losses_of)}
-            held += ("0", "cpu") in comparisons._tied(own)
+            held += ("0", "cpu") in comparisons.ties(own)
         assert held / 400 > 0.95
 
 
@@ -126,6 +126,14 @@ def test_mean_ranks_over_scenarios_with_the_seed_as_the_unit(make_debias: Make) 
     table = differences(found)
     assert table.loc["gerne", "gerne"] == 1.0
     assert table.loc["gerne", "groupdro"] < table.loc["gerne", "resampling"]
+
+
+def test_who_leads_in_mean_rank_is_told_from_five_seeds_on() -> None:
+    blocks = {seed: {"a": 1.0, "b": 1.5 + 0.9 * (-1) ** seed, "c": 3.0 + seed / 10} for seed in range(6)}
+    means = {name: t_interval([block[name] for block in blocks.values()]) for name in "abc"}
+    assert Ranking("t", "", "cpu", ("s",), means, blocks, {}).leaders == {"a", "b"}
+    few = {seed: blocks[seed] for seed in range(4)}
+    assert Ranking("t", "", "cpu", ("s",), means, few, {}).leaders == set()
 
 
 def test_a_failed_cell_is_behind_all_others(make_debias: Make) -> None:

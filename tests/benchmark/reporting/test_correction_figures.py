@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmark.reporting.correction_figures import example_pictures, lambda_sweeps
-from benchmark.reporting.drawings import drawings
 from benchmark.reporting.examples import Examples, examples
-from benchmark.reporting.gallery import save_all
+from benchmark.reporting.figures.correction import example_pictures, lambda_sweeps
+from benchmark.reporting.figures.drawings import drawings
+from benchmark.reporting.figures.gallery import save_all
+from benchmark.reporting.figures.pictures import pictures
 from benchmark.reporting.legitimate import legitimate_tables
-from benchmark.reporting.pictures import pictures
 from benchmark.reporting.report import render
 from benchmark.reporting.sweeps import METRICS, Point, sweeps
 from benchmark.running.records import Record, RecordStore

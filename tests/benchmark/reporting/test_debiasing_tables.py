@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from benchmark.reporting.board import build_board
-from benchmark.reporting.drawings import drawings
-from benchmark.reporting.figures import group_maps as draw
+from benchmark.reporting.figures.drawings import drawings
+from benchmark.reporting.figures.pictures import pictures
+from benchmark.reporting.figures.plots import group_maps as draw
 from benchmark.reporting.groups import group_maps, group_tables
-from benchmark.reporting.pictures import pictures
 from benchmark.reporting.report import render
 from benchmark.reporting.selection import how_ranked, selection_table
 from benchmark.reporting.sheet import sheets

@@ -8,11 +8,11 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from benchmark.reporting.marks import Who
-from benchmark.reporting.placement import Box, Spot, place
-from benchmark.reporting.scales import BOTTOM, TOP, Bar, Scale, limits, scale_of, short
-from benchmark.reporting.style import plain, text_width
-from benchmark.reporting.trade_offs import front, pareto, staircase
+from benchmark.reporting.figures.marks import Who
+from benchmark.reporting.figures.placement import Box, Spot, place
+from benchmark.reporting.figures.scales import BOTTOM, TOP, Bar, Scale, limits, scale_of, short
+from benchmark.reporting.figures.style import plain, text_width
+from benchmark.reporting.figures.trade_offs import front, pareto, staircase
 
 LINEAR, FALLING, LOG = Scale(), Scale(rising=False), Scale("log", rising=False)
 

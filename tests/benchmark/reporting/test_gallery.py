@@ -18,14 +18,14 @@ import pytest
 from PIL import Image
 
 from benchmark import source
-from benchmark.reporting import fingerprint as fingerprints
-from benchmark.reporting import gallery
-from benchmark.reporting.drawings import Drawing, distinct, one_line, stem
-from benchmark.reporting.figures import decision_regions, loss_curves
-from benchmark.reporting.fingerprint import fingerprint
-from benchmark.reporting.gallery import KNOWN, save_all
+from benchmark.reporting.figures import fingerprint as fingerprints
+from benchmark.reporting.figures import gallery
+from benchmark.reporting.figures.drawings import Drawing, distinct, one_line, stem
+from benchmark.reporting.figures.fingerprint import fingerprint
+from benchmark.reporting.figures.gallery import KNOWN, save_all
+from benchmark.reporting.figures.pictures import pictures, smaller
+from benchmark.reporting.figures.plots import decision_regions, loss_curves
 from benchmark.reporting.generated import Grid, Images
-from benchmark.reporting.pictures import pictures, smaller
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -135,7 +135,7 @@ def test_changed_source_or_packages_draw_anew(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(fingerprints, "_packages", lambda: "matplotlib 0.1")
     save_all([drawing()], tmp_path)
     after = stamps(tmp_path)
-    assert {"benchmark.reporting.figures", "benchmark.reporting.pictures"} <= set(asked)
+    assert {"benchmark.reporting.figures.plots", "benchmark.reporting.figures.pictures"} <= set(asked)
     assert len({every["a.png"] for every in (before, between, after)}) == 3
 
 

@@ -16,8 +16,10 @@ from PIL import Image
 
 from benchmark.data import hues
 from benchmark.reporting.board import build_board
-from benchmark.reporting.drawings import drawings
-from benchmark.reporting.gallery import save_all
+from benchmark.reporting.figures.drawings import drawings
+from benchmark.reporting.figures.gallery import save_all
+from benchmark.reporting.figures.generators import image_grid, point_panels, premise_curves
+from benchmark.reporting.figures.pictures import pictures
 from benchmark.reporting.generated import (
     HUES,
     Clouds,
@@ -29,8 +31,6 @@ from benchmark.reporting.generated import (
     premises,
     removed,
 )
-from benchmark.reporting.generated_figures import image_grid, point_panels, premise_curves
-from benchmark.reporting.pictures import pictures
 from benchmark.reporting.report import render
 from benchmark.reporting.sheet import sheets
 from benchmark.running.records import Record, RecordStore

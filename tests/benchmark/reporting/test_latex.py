@@ -15,10 +15,10 @@ import pytest
 from benchmark.reporting import cells
 from benchmark.reporting.board import build_board
 from benchmark.reporting.exports import write_tables
-from benchmark.reporting.latex import latex_table
-from benchmark.reporting.latex_columns import WIDTH, Column, parts
-from benchmark.reporting.latex_macros import commands, macros, spelled
-from benchmark.reporting.latex_text import breakable, number, tex
+from benchmark.reporting.latex.columns import WIDTH, Column, parts
+from benchmark.reporting.latex.macros import commands, macros, spelled
+from benchmark.reporting.latex.tables import latex_table
+from benchmark.reporting.latex.text import breakable, number, tex
 from benchmark.reporting.sheet import Line, Sheet, sheets
 from benchmark.running.records import Record, RecordStore
 from benchmark.suite import load_suite

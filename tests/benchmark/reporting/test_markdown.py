@@ -14,8 +14,8 @@ import pytest
 from benchmark.errors import InputError
 from benchmark.reporting import cells
 from benchmark.reporting.board import MetricCell, build_board
-from benchmark.reporting.figures import decision_regions, loss_curves
-from benchmark.reporting.pictures import pictures
+from benchmark.reporting.figures.pictures import pictures
+from benchmark.reporting.figures.plots import decision_regions, loss_curves
 from benchmark.reporting.report import render
 from benchmark.reporting.text import escape
 from benchmark.running.records import Record, RecordStore

@@ -235,3 +235,11 @@ def test_what_became_of_every_number(make_debias: Make) -> None:
     lines = accounted({})
     assert len(cells_of(lines)) == 2 + len(papers())
     assert any(line.startswith("- RR-ClArC: runtime of an epoch") and line.endswith("(120).") for line in lines)
+
+
+def test_the_page_says_that_numbers_were_published(make_debias: Make, make_page: Callable[..., str]) -> None:
+    rows = build_board([make_debias("erm", 40.0, **AT)])
+    text = make_page(rows, "standard")
+    assert "Every number that no table calls published was measured by this code" in text
+    assert text.count("#### Beside the paper") == 1
+    assert "published" not in make_page(rows, "embedded")

@@ -13,16 +13,15 @@ import pytest
 from PIL import Image
 from site_boards import HOSTILE, IMAGE, SCRIPT, TOW, drawing, hostile_rows, make_row, make_site, plain_rows
 
-from benchmark.reporting import site
 from benchmark.reporting.board import build_board
 from benchmark.reporting.overview import overview
 from benchmark.reporting.ranking import rankings
 from benchmark.reporting.sheet import sheets
-from benchmark.reporting.site_figures import choose
-from benchmark.reporting.site_overview import leaders
-from benchmark.reporting.site_published import published_blocks
-from benchmark.reporting.site_rows import information_of
-from benchmark.reporting.site_text import json_text, markdown
+from benchmark.reporting.site import write as site
+from benchmark.reporting.site.figures import choose
+from benchmark.reporting.site.published import published_blocks
+from benchmark.reporting.site.rows import information_of
+from benchmark.reporting.site.text import json_text, markdown
 from benchmark.running.records import RecordStore
 from benchmark.suite import load_suite
 
@@ -272,13 +271,6 @@ def test_json_cannot_end_its_element() -> None:
 )
 def test_what_a_method_reads_in_few_words(method: str, task: str, what: str) -> None:
     assert information_of(method, task) == what
-
-
-def test_who_leads_is_told_from_five_seeds_on() -> None:
-    blocks = {seed: {"a": 1.0, "b": 1.5 + 0.9 * (-1) ** seed, "c": 3.0 + seed / 10} for seed in range(6)}
-    assert leaders(blocks) == {"a", "b"}
-    assert leaders({seed: blocks[seed] for seed in range(4)}) == set()
-    assert leaders({seed: {"a": 1.0} for seed in range(6)}) == set()
 
 
 def test_published_numbers_share_their_notes() -> None:

@@ -1,0 +1,1 @@
+"""Figures: which there are, how each is drawn, and how they are kept."""

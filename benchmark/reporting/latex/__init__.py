@@ -1,0 +1,1 @@
+"""LaTeX: tables, and a macro for every cell."""
