@@ -130,7 +130,7 @@ def test_the_leaderboard_as_json_has_the_promised_keys(finished: Path, capsys: p
         assert (row["task"], row["scenario"], row["n"]) == ("class-forget", "digits", 1)
         assert row["status"] == "ok"
         assert row["metrics"]["tow"]["mean"] is not None
-    msgspec.convert(rows, list[Row])
+    msgspec.convert(rows, list[Row], strict=False)
     by_name = {row["method"]: row for row in rows}
     assert {row["method"]: row["rank"] for row in rows} == dict.fromkeys(by_name) | {
         row["method"]: number for number, row in enumerate(rows[2:-1], start=1)

@@ -366,13 +366,18 @@ def test_comparisons_are_no_records(kept: Path) -> None:
     assert list(RecordStore(kept).all()) == []
 
 
+def task_page_of(written: list[Path]) -> Path:
+    """Of a report's files the page of its one task, which stands behind the front page."""
+    return written[1]
+
+
 @pytest.fixture
 def page(kept: Path, make_record: Make, tmp_path: Path) -> Callable[[], str]:
-    """The leaderboard of the comparisons and one record of the same scenario, as it is rendered."""
+    """The task's page of the comparisons and one record of the same scenario, as it is rendered."""
     RecordStore(kept).write(make_record("retrain", {"accuracy.test.all": 90.0}, scenario="digits-class-removal"), {})
 
     def text() -> str:
-        (path,) = render(kept, tmp_path / "reports")
+        path = task_page_of(render(kept, tmp_path / "reports"))
         return path.read_text()
 
     return text
@@ -436,7 +441,7 @@ def test_class_forgets_ensembles_are_current_too(make_record: Make, tmp_path: Pa
     for record in compare(plan, list(store.all()), store, 8):
         write(record, kept)
     RecordStore(kept).write(make_record("retrain", {"accuracy.test.all": 90.0}), {})
-    (path,) = render(kept, tmp_path / "reports")
+    path = task_page_of(render(kept, tmp_path / "reports"))
     assert notes(path.read_text()) == {"retrain": "", "original": "", "finetune": ""}
 
 
@@ -580,7 +585,7 @@ def test_from_end_to_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert all(isinstance(v, float) for r in found for v in r.metrics.values())
     assert len(list(RecordStore(Path("results")).all())) == 3
     assert len(list(RecordStore(ensembles.members_folder()).all())) == 32
-    assert Path("reports/leaderboard.md").read_text().count("against an ensemble") == 1
+    assert Path("reports/label-free-forget.md").read_text().count("against an ensemble") == 1
     again = call(*BENCH, "--ensemble", "8")
     said = capsys.readouterr().out
     assert again == 0
