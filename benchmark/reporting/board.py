@@ -85,15 +85,15 @@ def _block(task: Task, records: list[Record], suite: Suite | None) -> list[Row]:
     references = {pair(r.cell): r for r in records if r.cell.method == task.reference and r.status == "ok"}
     originals = {pair(r.cell): r for r in records if r.cell.method == task.original and r.status == "ok"}
     reasons = _gates(task, originals, references)
-    rows = [_row(task, group, references, reasons, suite) for _, group in sorted(by_method.items())]
+    rows = [_row(task, group, references, reasons.get(name[1], []), suite) for name, group in sorted(by_method.items())]
     position = {name: i for i, name in enumerate(methods_of(task.name))}
 
-    def order(row: Row) -> tuple[int, int, tuple[str, str], bool, float, int]:
+    def order(row: Row) -> tuple[int, int, tuple[str, ...], bool, float, int]:
         kind, last = KIND_ORDER.get(row.kind, 1), position.get(row.method, len(position))
         if kind != 1:
-            return kind, 0, ("", ""), False, 0.0, last
+            return kind, 0, (row.device,), False, 0.0, last
         track = TRACKS.index(row.track) if row.track in TRACKS else len(TRACKS)
-        return kind, track, (row.track, row.rank_by), row.status in UNRANKED, _score(row), last
+        return kind, track, (row.track, row.rank_by, row.device), row.status in UNRANKED, _score(row), last
 
     return _numbered(task, sorted(rows, key=order))
 
@@ -107,29 +107,32 @@ def _score(row: Row) -> float:
 
 
 def _numbered(task: Task, rows: list[Row]) -> list[Row]:
-    """Rows in order with their ranks in their track: all together, and the label-free ones among themselves.
+    """Rows in order with their ranks in their track and on their device.
 
+    All have one together, and the label-free ones another among themselves.
     Rows of another time, which were ranked by another metric, and rows whose track is not known have no rank in it.
     """
     numbered = []
-    ranks: Counter[tuple[str, str, bool]] = Counter()
+    ranks: Counter[tuple[str, str, str, bool]] = Counter()
     for row in rows:
         ranked = KIND_ORDER.get(row.kind, 1) == 1 and row.status not in UNRANKED and _score(row) < math.inf
         if ranked and (row.track or task.track is None):
-            ranks[row.track, row.rank_by, False] += 1
-            ranks[row.track, row.rank_by, True] += row.label_free
-            own = ranks[row.track, row.rank_by, True] if row.label_free else None
-            row = msgspec.structs.replace(row, rank=ranks[row.track, row.rank_by, False], rank_label_free=own)
+            field = row.track, row.rank_by, row.device
+            ranks[*field, False] += 1
+            ranks[*field, True] += row.label_free
+            own = ranks[*field, True] if row.label_free else None
+            row = msgspec.structs.replace(row, rank=ranks[*field, False], rank_label_free=own)
         numbered.append(row)
     return numbered
 
 
-def _gates(task: Task, originals: Mapping[Pair, Record], references: Mapping[Pair, Record]) -> list[str]:
-    reasons = []
+def _gates(task: Task, originals: Mapping[Pair, Record], references: Mapping[Pair, Record]) -> dict[str, list[str]]:
+    """Why the rows of a device say nothing."""
+    reasons: dict[str, list[str]] = defaultdict(list)
     for key in sorted(originals.keys() | references.keys()):
         own, other = originals.get(key), references.get(key)
         found = task.gates(own.values() if own else None, other.values() if other else None)
-        reasons += [f"seed {key[1]}: {reason}" for reason in found]
+        reasons[key[2]] += [f"seed {key[1]}: {reason}" for reason in found]
     return reasons
 
 

@@ -8,8 +8,10 @@ from typing import NamedTuple, TypeVar
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting.board import UNRANKED, Row
 from benchmark.stats import ALPHA, Interval, can_reject, holm, paired_t_p, sign_flip_p, t_interval
-from benchmark.tasks import Task
+from benchmark.tasks import TASKS, Task
 
+#: Metrics that are distances to the reference: it has the best value there is, by definition.
+DISTANCES = ("tow", "gap.average")
 #: Clusters from which on ties with the best are told.
 FEWEST_FOR_TIES = 5
 #: What names a row in its scenario: method and device.
@@ -47,15 +49,24 @@ def competes(row: Row) -> bool:
     return row.kind not in ("reference", "cheat") and row.status not in UNRANKED
 
 
+def compared_with(task: Task, name: str) -> str:
+    """The method that rows are compared with in a metric: the task's reference.
+
+    Where the metric is itself a distance to that, no row can be better than it, and a test of whether rows differ from
+    it says nothing: they are compared with the original, where nothing is done.
+    """
+    return task.original if name in DISTANCES else task.reference
+
+
 def to_reference(task: Task, rows: Sequence[Row], name: str) -> dict[Key, Comparison]:
-    """Every row's difference in a metric to the task's reference on the same device and seeds.
+    """Every row's difference in a metric to what it is compared with, on the same device and seeds.
 
     p values are those of the rows that compete; the others, references and cheats, have a difference only.
     """
     found: dict[Key, Comparison] = {}
     for device in dict.fromkeys(row.device for row in rows):
         own = [row for row in rows if row.device == device]
-        reference = next((row for row in own if row.method == task.reference), None)
+        reference = next((row for row in own if row.method == compared_with(task, name)), None)
         if reference is not None:
             found |= _against(reference, [row for row in own if row is not reference], name)
     return found
@@ -93,7 +104,7 @@ def losses(row: Row, name: str) -> dict[int, float]:
     Where retraining is the aim, that is the absolute gap to it, and where 0 or 0.5 is best the distance from that.
     """
     better = metric(name).better
-    if better == "reference":
+    if better == "reference" or aims_at_reference(row, name):
         return {seed: abs(value) for seed, value in values(row, f"{name}.gap").items()}
     if better == "none":
         return {}
@@ -101,6 +112,11 @@ def losses(row: Row, name: str) -> dict[int, float]:
     if better in signs:
         return {seed: signs[better] * value for seed, value in values(row, name).items()}
     return {seed: abs(value - (0.5 if better == "half" else 0.0)) for seed, value in values(row, name).items()}
+
+
+def aims_at_reference(row: Row, name: str) -> bool:
+    """Whether what retraining has is the aim, whatever the metric: so it is in tasks that show gaps."""
+    return TASKS.get(row.task).with_gaps and name != row.rank_by and f"{name}.gap" in row.metrics
 
 
 def tied_with_best(rows: Sequence[Row], name: str) -> set[Key]:

@@ -151,7 +151,11 @@ def _metric(one: Measured) -> dict[str, str]:
 def _numbers(sheet: Sheet, line: Line, one: Measured) -> dict[str, Any]:
     cell = one.cell
     interval = {"low": cell.low, "high": cell.high, "n": cell.n, "unit": cell.unit, "better": cell.better}
-    return {**interval, "status": line.row.status, "command": command_text(sheet.command_of(line.row))}
+    row = line.row
+    among: dict[str, Any] = {"track": row.track} if row.track else {}
+    among |= {} if row.rank is None else {"rank": row.rank}
+    among |= {} if one.tied is None else {"tied_with_best": one.tied}
+    return {**interval, **among, "status": row.status, "command": command_text(sheet.command_of(line.row))}
 
 
 def _model_index(chosen: Sequence[Sheet], source: str | None) -> str:
@@ -175,7 +179,7 @@ def _name(sheet: Sheet, line: Line) -> str:
 def _result(sheet: Sheet, line: Line, one: Measured, source: str | None) -> dict[str, Any]:
     parts = {"task": _task(sheet, line), "dataset": _dataset(line), "metric": _metric(one)}
     named = {f"{part}_{field}": text for part, own in parts.items() for field, text in own.items() if field != "id"}
-    arguments = {"metric": one.known.name, **_numbers(sheet, line, one)}
+    arguments = {"metric": one.known.name, "kind": line.row.kind, **_numbers(sheet, line, one)}
     where = {} if source is None else {"source_name": "AmendBench", "source_url": source}
     return {**named, "metric_value": one.cell.mean, "metric_args": arguments, "verified": False, **where}
 

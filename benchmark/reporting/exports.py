@@ -29,7 +29,15 @@ SCHEMA = 1
 FIELDS = (
     *("suite", "task", "scenario", "method", "kind", "device", "track", "status", "code", "reasons"),
     *("rank", "rank_label_free", "metric", "label", "unit", "better", "column", "mean", "low", "high", "n", "gap"),
-    *("gap_low", "gap_high", "tied", "difference", "difference_low", "difference_high", "p", "p_corrected"),
+    *("gap_low", "gap_high", "tied", "compared_with", "difference", "difference_low", "difference_high", "p"),
+    "p_corrected",
+)
+#: What a method's calls cost, as lines of their own: name, label, unit, and the field of the row's cost.
+COSTS = (
+    ("cost.seconds", "seconds", "s", "seconds"),
+    ("cost.device-seconds", "CPU or GPU seconds", "s", "device_seconds"),
+    ("cost.ratio", "device seconds / reference's", "", "ratio_to_retrain"),
+    ("cost.peak-bytes", "peak memory", "bytes", "peak_bytes"),
 )
 LONGEST_NAME = 120
 #: What makes a formula of a cell in a spreadsheet.
@@ -72,18 +80,36 @@ def csv_table(sheet: Sheet) -> str:
     for line in sheet.lines:
         for one in measured(sheet, line):
             writer.writerow([_field(value) for value in _fields(sheet, line, one)])
+        for values in _costs(sheet, line):
+            writer.writerow([_field(value) for value in values])
     return text.getvalue()
 
 
+def _about(sheet: Sheet, line: Line) -> list[Any]:
+    row = line.row
+    names = [sheet.suite, row.task, row.scenario, row.method, row.kind, row.device, row.track, row.status, row.code]
+    return [*names, " | ".join(row.reasons), row.rank, row.rank_label_free]
+
+
+def _costs(sheet: Sheet, line: Line) -> list[list[Any]]:
+    """Lines of what the row's calls cost: means over cells, of memory the median."""
+    found = [(name, label, unit, getattr(line.row.cost, field)) for name, label, unit, field in COSTS]
+    blank = [None] * (len(FIELDS) - FIELDS.index("low"))
+    return [
+        [*_about(sheet, line), name, label, unit, "lower", name in ("cost.seconds", "cost.ratio"), value, *blank]
+        for name, label, unit, value in found
+        if value is not None
+    ]
+
+
 def _fields(sheet: Sheet, line: Line, one: Measured) -> list[Any]:
-    row, known, cell = line.row, one.known, one.cell
-    about = [sheet.suite, row.task, row.scenario, row.method, row.kind, row.device, row.track, row.status, row.code]
+    known, cell = one.known, one.cell
     names = [known.name, known.label, known.unit, known.better, one.tied is not None]
     gap = (None, None, None) if one.gap is None else (one.gap.mean, one.gap.low, one.gap.high)
     numbers = [cell.mean, cell.low, cell.high, cell.n, *gap, one.tied]
     compared = _compared(line.difference) if known.name == sheet.ranked_by else {}
-    ranks = [row.rank, row.rank_label_free]
-    return [*about, " | ".join(row.reasons), *ranks, *names, *numbers, *(compared.get(name) for name in FIELDS[-5:])]
+    whose = sheet.compared_with if compared else None
+    return [*_about(sheet, line), *names, *numbers, whose, *(compared.get(name) for name in FIELDS[-5:])]
 
 
 def _compared(found: Comparison | None) -> dict[str, float | None]:
@@ -118,6 +144,7 @@ def json_table(sheet: Sheet) -> str:
         "scenario": sheet.scenario,
         "ranked_by": sheet.ranked_by,
         "reference": sheet.task.reference,
+        "compared_with": sheet.compared_with,
         "command": command_text(sheet.command),
         "devices": sheet.devices,
         "columns": sheet.columns,

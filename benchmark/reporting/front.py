@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from benchmark.reporting.overview import Scored, aim
 from benchmark.reporting.published import accounted
 from benchmark.reporting.ranking import Ranking
 from benchmark.reporting.sheet import Sheet
-from benchmark.reporting.tables import bare_method, figure, table
+from benchmark.reporting.tables import bare_method, figure, method, table
 from benchmark.reporting.text import command_text, escape
 from benchmark.stats import Interval
 from benchmark.tasks import TASKS
@@ -88,7 +88,7 @@ def best_of(sheet: Sheet) -> dict[str, str]:
     ranked = [line for line in sheet.lines if line.section == "ranked"]
     for line in ranked:
         tied = any(entry.tied for entry in line.entries if entry.name == sheet.ranked_by)
-        found.setdefault(line.row.track, []).extend([bare_method(line.row.method, line.row.kind)] if tied else [])
+        found.setdefault(line.row.track, []).extend([method(line.row)] if tied else [])
     fields = {track: [line for line in ranked if line.row.track == track] for track in found}
     return {
         track: ", ".join(names) or f"not told (n {max(line.row.n for line in fields[track])})"
@@ -110,11 +110,12 @@ def _explained() -> str:
     return (
         "Scores say how far a method comes in what its scenario is ranked by: 0 is the original, where nothing is "
         "done, 1 the reference that had what nobody else has (a retrained model; for debiasing, training on unbiased "
-        "data). Behind ± stands the half-width of the 95 % interval over base models. There is no scale, and no score, "
-        "where original and reference do not differ by five points or more; means over fewer scenarios stand behind "
-        "the others and do not compare with them. Mean ranks are over the scenarios that are named, with the seed as "
-        "the unit; a failed cell is behind all others, and bold are the best and those that are not told from it. The "
-        "cost is the mean ratio to the task's reference."
+        "data). Behind ± stands the half-width of the 95 % interval over base models. There is no score where "
+        "original or reference were not run or are not sound, and no scale where they do not differ by five points or "
+        "more; means over fewer scenarios stand behind the others and do not compare with them. Cheats stand last: "
+        "they show what the metric cannot see. Mean ranks are over the scenarios that are named, with the seed as the "
+        "unit; a failed cell is behind all others, and bold are the best and those that are not told from it. The cost "
+        "is the mean ratio to the task's reference."
     )
 
 
@@ -182,9 +183,11 @@ def score(interval: Interval | None) -> str:
 def _in(one: Scored, scenario: str) -> str:
     if scenario in one.by_scenario:
         return score(one.by_scenario[scenario])
-    return escape(_short(one.left_out)[scenario]) if scenario in one.left_out else "-"
+    return escape(_short(one.left_out[scenario])) if scenario in one.left_out else "-"
 
 
-def _short(left_out: Mapping[str, str]) -> dict[str, str]:
-    """Why there is no score, in a word or two where it is one of the rows' own statuses."""
-    return {scenario: "no scale" if " " in reason else reason for scenario, reason in left_out.items()}
+def _short(reason: str) -> str:
+    """Why there is no score, in a few words."""
+    if reason.startswith("no row "):
+        return f"no {reason.removeprefix('no row ')}"
+    return "no scale" if " differ in " in reason else reason

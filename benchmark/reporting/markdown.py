@@ -61,7 +61,8 @@ def _preamble(task: Task, rows: list[Row], quoted: bool) -> str:
         f"last. The rows between are ranked by {' or '.join(labels)}; in brackets behind the rank stands that among "
         "the methods that read no label. Values in bold are tied with the best of their column: from five base models "
         "on, a paired comparison with it does not tell them from it (where retraining is the aim, with the smallest "
-        "mean absolute gap)."
+        "mean absolute gap). A row that is a little worse with every base model is told from the best; one that is "
+        "much worse with some need not be: bold is not the same as good."
     ]
     if task.track:
         parts.append("Where methods used attributes to different degrees, each degree has ranks and ties of its own.")
@@ -148,14 +149,16 @@ def _differences(sheet: Sheet) -> tuple[str, list[str]]:
         [method(row), cells.difference(difference.difference, unit), difference.text if competes(row) else ""]
         for row, difference in compared
     ]
-    head = f"{escape(metric(sheet.ranked_by).label)}, difference to {escape(sheet.task.reference)}"
+    head = f"{escape(metric(sheet.ranked_by).label)}, difference to {escape(sheet.compared_with)}"
     why = (
         "p values are exact, by sign flips of the paired differences, two-sided, and corrected by Holm's procedure "
         f"for the {tested.comparisons} rows that compete. "
     )
     if not sheet.testable:
-        why += "With so few base models none of them could come out under 0.05: that is not testable."
-    return f"Paired differences to <code>{command_text(sheet.task.reference)}</code>", [
+        why += "With so few base models none of them could come out under 0.05: that is not testable. "
+    if sheet.compared_with != sheet.task.reference:
+        why += f"{escape(sheet.task.reference)} is no yardstick here: it has the best value there is by definition."
+    return f"Paired differences to <code>{command_text(sheet.compared_with)}</code>", [
         why.strip(),
         "",
         *table(["method", head, "p (Holm)"], body),

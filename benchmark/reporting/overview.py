@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.discovery import METHODS
 from benchmark.metrics.catalogue import metric
-from benchmark.reporting.board import KIND_ORDER, UNRANKED, Row
+from benchmark.reporting.board import UNRANKED, Row
 from benchmark.reporting.comparisons import Key, key, values
 from benchmark.stats import Interval, linearised_ratio, t_interval
 from benchmark.tasks import TASKS, Task
@@ -48,7 +48,7 @@ def aim(task: Task) -> str:
 
 
 def overview(rows: Sequence[Row]) -> list[Scored]:
-    """Every method of one suite's rows by task, track, device and score, the best first; references are left out."""
+    """Every method of one suite's rows by task, track, device and score, the best first, cheats last; no references."""
     found = []
     for name in dict.fromkeys(row.task for row in rows):
         own = [row for row in rows if row.task == name]
@@ -109,7 +109,7 @@ def _scale(task: Task, original: Row | None, reached: Row | None, name: str) -> 
 def _task(
     task: Task, rows: Sequence[Row], scaled: Mapping[str, dict[Key, dict[int, float]]], left_out: Mapping[str, str]
 ) -> list[Scored]:
-    fields = dict.fromkeys((row.method, row.device, row.track) for row in rows if KIND_ORDER.get(row.kind, 1) == 1)
+    fields = dict.fromkeys((row.method, row.device, row.track) for row in rows if row.kind != "reference")
     found = []
     for method, device, track in fields:
         mine = [row for row in rows if (row.method, row.device, row.track) == (method, device, track)]
@@ -128,9 +128,10 @@ def _counted(found: Sequence[Scored]) -> list[Scored]:
     return [replace(one, of=len(seen[one.track, one.device])) for one in found]
 
 
-def _order(one: Scored) -> tuple[str, str, int, float, str]:
-    """The best first among those with a score in every scenario; then the others, those with none last."""
-    return one.track, one.device, one.of - len(one.by_scenario), -one.score.mean if one.score else 0.0, one.method
+def _order(one: Scored) -> tuple[str, str, bool, int, float, str]:
+    """The best first among those with a score in every scenario; then the others, those with none, and cheats."""
+    cheat, missing = one.kind == "cheat", one.of - len(one.by_scenario)
+    return one.track, one.device, cheat, missing, -one.score.mean if one.score else 0.0, one.method
 
 
 def _scored(

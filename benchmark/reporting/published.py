@@ -66,8 +66,8 @@ def _sources(lines: Sequence[Beside]) -> list[str]:
 def _legend(lines: Sequence[Beside]) -> str:
     """What stands behind ± and the marks."""
     text = (
-        "Behind ± stands for this run the half-width of the 95 % interval over n seeds, for the paper its standard "
-        "deviation."
+        "Behind ± stands for this run the half-width of the 95 % interval over n seeds, for the paper "
+        "what it prints there, a standard deviation as far as it says so."
     )
     told = marks({line.mark for line in lines})
     return f"{text} {DAGGER}: no first-hand number; {'; '.join(told)}." if told else text

@@ -14,6 +14,8 @@ from benchmark.reporting.tables import bare_method, table
 from benchmark.reporting.text import escape
 
 MEBIBYTE = 2**20
+#: Statuses that say nothing about the cost.
+QUIET = ("ok", "unreliable", "outdated")
 #: What is counted of what a method read, in the order of the columns.
 COUNTS = ("samples", "labels", "attributes", "masks", "passes")
 
@@ -25,6 +27,7 @@ class Runtime:
     scenario: str
     method: str
     kind: str
+    status: str
     costs: Mapping[str, CostCell]
     read: Mapping[str, float]
 
@@ -38,7 +41,7 @@ def runtimes(sheets: Sequence[Sheet]) -> list[Runtime]:
         for method in dict.fromkeys(row.method for row in ordered):
             own = [row for row in ordered if row.method == method]
             costs = {row.device: row.cost for row in own}
-            found.append(Runtime(sheet.scenario, method, own[0].kind, costs, counts(own[0])))
+            found.append(Runtime(sheet.scenario, method, own[0].kind, own[0].status, costs, counts(own[0])))
     return found
 
 
@@ -76,7 +79,7 @@ def runtime_table(sheets: Sequence[Sheet]) -> list[str]:
     body = [
         [
             escape(one.scenario),
-            bare_method(one.method, one.kind),
+            bare_method(one.method, one.kind) + (f" ({one.status})" if one.status not in QUIET else ""),
             *(cell for device in devices for cell in _cost(one.costs.get(device))),
             *(f"{one.read[what]:,.0f}" for what in read),
         ]
@@ -86,10 +89,10 @@ def runtime_table(sheets: Sequence[Sheet]) -> list[str]:
     return [
         "#### Runtime",
         "",
-        f"Means over seeds of the method's call alone, on {named}; from the cheapest on in each scenario. CPU seconds "
-        "are those of all threads, GPU seconds are taken by events. Peak memory is what the call added, as far as it "
-        "could be told. What shared its cores with something else of the run has its ratio in brackets, and stands "
-        "behind what did not.",
+        f"Means over seeds (of memory the median) of the method's call alone, on {named}; from the cheapest on in each "
+        "scenario. CPU seconds are those of all threads, GPU seconds are taken by events. Peak memory is what the call "
+        "added, as far as it could be told. What shared its cores with something else of the run has its ratio in "
+        "brackets, and stands behind what did not.",
         "",
         *table([*heads, *read], body, left=(0, 1)),
     ]

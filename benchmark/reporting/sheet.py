@@ -13,7 +13,7 @@ from itertools import groupby
 from benchmark.reporting import cells
 from benchmark.reporting.aggregates import MetricCell
 from benchmark.reporting.board import UNRANKED, Row
-from benchmark.reporting.comparisons import Comparison, key, tied_with_best, to_reference
+from benchmark.reporting.comparisons import Comparison, compared_with, key, tied_with_best, to_reference
 from benchmark.reporting.selection import ranked_by
 from benchmark.tasks import TASKS, Task
 
@@ -38,7 +38,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """A row with its entries, one a column, and its difference to the reference in what the scenario is ranked by."""
+    """A row with its entries, one a column, and its difference in what the scenario is ranked by.
+
+    That is a difference to the row of ``Sheet.compared_with``.
+    """
 
     row: Row
     entries: tuple[Entry, ...]
@@ -92,6 +95,11 @@ class Sheet:
     @property
     def _command(self) -> str:
         return f"make bench TASK={self.task.name} SUITE={self.suite} SCENARIOS={self.scenario}"
+
+    @property
+    def compared_with(self) -> str:
+        """The method whose rows the differences are to."""
+        return compared_with(self.task, self.ranked_by)
 
     @property
     def testable(self) -> bool:

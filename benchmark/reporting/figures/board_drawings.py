@@ -111,9 +111,9 @@ def _forest(sheet: Sheet) -> Iterator[Drawing]:
         tested = "p: exact, by sign flips, corrected by Holm's procedure" if sheet.testable else "Too few seeds to test"
         yield _drawing(
             sheet, "differences",
-            f"Differences to {escape(sheet.task.reference)} in {escape(axis_text(shown.metric))}, paired by seed, in "
+            f"Differences to {escape(sheet.compared_with)} in {escape(axis_text(shown.metric))}, paired by seed, in "
             f"{_of(sheet)}: mean and 95 % interval; the right is better. {tested}. {LEGEND}",
-            f"A row a method of {one_line(sheet.scenario)} with its difference to {one_line(sheet.task.reference)}.",
+            f"A row a method of {one_line(sheet.scenario)} with its difference to {one_line(sheet.compared_with)}.",
             partial(forest_figure, shown),
         )  # fmt: skip
 
@@ -162,8 +162,9 @@ def _ranks(suite: str, shown: RankPlot) -> Iterator[Drawing]:
         yield Drawing(
             stem(*name, "rank-differences"), suite, ranking.task, None, "rank-differences",
             f"Critical differences in {what}: each of the {len(ranking.blocks)} seeds ranks the methods by their mean "
-            f"rank over {many}; a bar joins those that Nemenyi's test does not tell apart at 0.05. Drawn from "
-            f"{FEWEST_BLOCKS} seeds on",
+            f"rank over {many}, and these ranks are averaged: other numbers than the mean ranks. A bar joins those "
+            "that Nemenyi's test of all pairs does not tell apart at 0.05; what is bold in the table is compared with "
+            f"the best alone. Drawn from {FEWEST_BLOCKS} seeds on",
             f"Mean ranks of the methods of {one_line(ranking.task)} on a line, with bars over those alike.",
             partial(difference_figure, shown),
         )  # fmt: skip

@@ -33,7 +33,7 @@ def forest(sheet: Sheet) -> Forest | None:
         elif found is not None:
             rows.append((one, Bar(*found.difference[:3]), "" if found.corrected is None else found.text))
     sure = [one for one, bar, _ in rows if one.competes and bar is not None and bar.low is not None]
-    return Forest(sheet.ranked_by, sheet.task.reference, tuple(rows)) if len(sure) >= 2 else None
+    return Forest(sheet.ranked_by, sheet.compared_with, tuple(rows)) if len(sure) >= 2 else None
 
 
 @styled

@@ -102,7 +102,7 @@ def panels(scored: Sequence[Scored]) -> tuple[Panel, ...]:
 def _entry(one: Scored, devices: bool) -> Entry:
     called = f"{one.method} ({one.device})" if devices else one.method
     failed = "" if one.score is not None else next(iter(one.left_out.values()), "no score")
-    row = Who(called, "paper" if one.kind == "paper" else "baseline", one.track, failed)
+    row = Who(called, one.kind if one.kind in ("paper", "cheat") else "baseline", one.track, failed)
     score = None if one.score is None else Bar(*one.score[:3])
     return Entry(row, score, letters(one.reads), one.cost, len(one.by_scenario) < one.of)
 
@@ -220,13 +220,14 @@ def _legend(figure: Figure, top: float) -> None:
     marks = (
         ("paper", False, "a paper's method"),
         ("baseline", False, "baseline"),
+        ("cheat", False, "cheat"),
         ("baseline", True, "hollow: not in every scenario"),
     )
     for look, hollow, text in marks:
         figure.add_artist(Line2D([left / wide], [1 - top / high], **marker(look, hollow=hollow)))
         write(figure, left + 0.08, top, text)
         left += text_width(text) + 0.3
-    write(figure, left - 0.08, top, "lines: 95 % intervals; arrows: scores beyond the axis")
+    write(figure, left - 0.08, top, "lines: 95 % intervals; arrows: beyond the axis")
 
 
 def _notes(shown: Sequence[Panel]) -> list[str]:

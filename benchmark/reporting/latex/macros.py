@@ -24,8 +24,9 @@ _HOW_TO_USE = r"""% Written from the records by make report: changes are lost.
 % a capital, digits and signs in words, - and . dropped: 5k is Fivek, + is Plus, @ is At. That is the mean. With a
 % suffix: Half, half the width of its 95 % interval; N, base models; Gap, the gap to the reference where the table shows
 % it; Text, mean and half-width as in the table. Without a metric: Seconds, Ratio (device seconds to the reference's),
-% Rank, Difference and DifferenceHalf (to the reference, in what the table is ranked by) and P, that difference's
-% p value, corrected for all rows. Two hyphens stand for what there is not. In running text: \AmendX{} or {\AmendX}."""
+% Rank, Difference and DifferenceHalf (to the reference, in what the table is ranked by; to the original, where that is
+% itself a distance to the reference) and P, that difference's p value, corrected for all rows. Two hyphens stand for
+% what there is not. In running text: \AmendX{} or {\AmendX}."""
 
 
 def macros(sheets: Iterable[Sheet], taken: set[str] | None = None) -> str:

@@ -208,7 +208,10 @@ def _caption(sheet: Sheet) -> str:
     brackets = ", in brackets among the methods that read no label" if free else ""
     parts.append(f"Ranked by {tex(metric(sheet.ranked_by).label)}{among}{brackets}; arrows say which way is better.")
     if any(entry.tied for line in sheet.lines for entry in line.entries):
-        parts.append("In bold: the best, and what a paired comparison does not tell from it.")
+        parts.append(
+            "In bold: the best, and what a paired comparison does not tell from it; a row whose seeds differ much may "
+            "be bold and far from the best."
+        )
     return " ".join([*parts, *_kinds(sheet)])
 
 

@@ -111,7 +111,7 @@ def _difference(sheet: Sheet, line: Line) -> Block | None:
         own["p, by sign flips"] = "not testable: too few base models" if found.p is None else p_value(found.p)
         if found.corrected is not None:
             own[f"p, Holm-corrected for {found.comparisons}"] = found.text
-    return pairs(f"Difference to {sheet.task.reference} in {known.label}", own)
+    return pairs(f"Difference to {sheet.compared_with} in {known.label}", own)
 
 
 def p_value(p: float) -> str:

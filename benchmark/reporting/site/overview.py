@@ -24,6 +24,7 @@ FACETS = {
     "kind": "Kind",
     "device": "Device",
 }
+OVER = "scenarios that the score is over, of those that have a scale; means over fewer do not compare with others"
 COLUMNS = (
     Column("method", "method", "method"),
     Column("task", "task", "text"),
@@ -33,7 +34,13 @@ COLUMNS = (
     Column("rank", "mean rank ↓", "number", "mean rank over scenarios, with the seed as the unit"),
     Column("information", "information", "text", "what the method declares to read"),
     Column("cost", "cost ↓", "number", "mean ratio to the task's reference in CPU or GPU seconds"),
-    Column("scenarios", "scenarios", "number", "scenarios that the score is over, of those in which it ran", "desc"),
+    Column(
+        "scenarios",
+        "scenarios",
+        "number",
+        "scenarios that the score is over, of those that have a scale; means over fewer do not compare",
+        "desc",
+    ),
 )
 
 
@@ -71,7 +78,6 @@ def _group(suite: str, block: Sequence[Scored], found: Sequence[Ranking]) -> Gro
 def _row(suite: str, one: Scored, ranking: Ranking | None, best: set[str]) -> TableRow:
     mean = ranking.means.get(one.method) if ranking is not None else None
     read = information_of(one.method, one.task)
-    tried = len(one.by_scenario) + len(one.left_out)
     strip = None if one.score is None else (one.score.mean, *_ends(one.score))
     facets = {"task": one.task, "suite": suite, "information": read, "kind": one.kind, "device": one.device}
     return TableRow(
@@ -85,7 +91,7 @@ def _row(suite: str, one: Scored, ranking: Ranking | None, best: set[str]) -> Ta
             _interval(mean, best=one.method in best),
             Cell(read),
             number("" if one.cost is None else f"{one.cost:.2f}", one.cost),
-            Cell(f"{len(one.by_scenario)} of {tried}", str(len(one.by_scenario))),
+            Cell(f"{len(one.by_scenario)} of {one.of}", str(len(one.by_scenario))),
         ],
         facets=facets | ({"track": one.track} if one.track else {}),
         details=_details(one, ranking),

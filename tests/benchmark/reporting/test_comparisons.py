@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
-from benchmark.reporting import comparisons, ranking
+from benchmark.reporting import comparisons
 from benchmark.reporting.board import Row, build_board
-from benchmark.reporting.comparisons import losses, tied_with_best, to_reference
+from benchmark.reporting.comparisons import compared_with, losses, tied_with_best, ties, to_reference
 from benchmark.reporting.overview import normalised, overview
 from benchmark.reporting.ranking import Ranking, differences, rankings
 from benchmark.running.records import Record
@@ -66,6 +66,41 @@ def test_too_few_clusters_are_not_testable_for_all_or_for_none(make_debias: Make
     assert to_reference(KNOWN, alone, GBA)["gerne", "cpu"].text == "0.031"
 
 
+def test_what_is_a_distance_to_the_reference_is_compared_with_the_original(make_record: Make) -> None:
+    """Nothing is better than retraining in tug-of-war by definition: whether rows differ from it is no question."""
+    task = TASKS.get("class-forget")
+    assert (compared_with(task, "tow"), compared_with(task, "accuracy.test.retain")) == ("original", "retrain")
+    assert compared_with(KNOWN, GBA) == "erm"
+    knows = {"accuracy.train.retain": 97.0, "accuracy.train.forget": 97.0, "accuracy.test.all": 97.0,
+             "accuracy.test.retain": 97.0, "accuracy.test.forget": 97.0}  # fmt: skip
+    forgot = {**knows, "accuracy.train.forget": 0.0, "accuracy.test.forget": 0.0}
+    values = {"original": knows, "retrain": forgot, "finetune": forgot}
+    found = to_reference(task, build_board([make_record(m, v) for m, v in values.items()]), "tow")
+    assert ("original", "cpu") not in found
+    assert found["finetune", "cpu"].difference.mean > 0
+
+
+def test_where_retraining_is_the_aim_the_lowest_is_not_the_best(make_record: Make) -> None:
+    """Forget-set accuracy of a task that shows gaps: destroying the model is no forgetting."""
+    accuracy = {"retrain": 95.0, "finetune": 93.0, "laf": 40.0}
+    records = []
+    for seed in range(6):
+        for method, value in accuracy.items():
+            metrics = {"accuracy.train.forget": value + seed / 10, "accuracy.train.retain": 90.0}
+            records.append(make_record(method, metrics, scenario="digits-noisy-labels", seed=seed))
+    rows = build_board(records)
+    assert tied_with_best(rows, "accuracy.train.forget") == {("finetune", "cpu")}
+
+
+def test_devices_are_ranked_apart(make_debias: Make) -> None:
+    records = [make_debias(m, v) for m, v in {"erm": 30.0, "gerne": 70.0, "resampling": 60.0}.items()]
+    there = [msgspec.structs.replace(r, cell=msgspec.structs.replace(r.cell, device="cuda")) for r in records]
+    rows = [row for row in build_board([*records, *there]) if row.rank is not None]
+    assert [(row.method, row.device, row.rank) for row in rows] == [
+        ("gerne", "cpu", 1), ("resampling", "cpu", 2), ("gerne", "cuda", 1), ("resampling", "cuda", 2),
+    ]  # fmt: skip
+
+
 def test_without_the_reference_nothing_is_compared(make_debias: Make) -> None:
     assert to_reference(KNOWN, board(make_debias, {"gerne": [1.0, 2.0]}), GBA) == {}
 
@@ -86,17 +121,49 @@ def test_a_row_without_a_seed_and_a_row_alone_in_its_track_are_not_tied(make_deb
     assert tied_with_best(board(make_debias, values), GBA) == {("resampling", "cpu"), ("groupdro", "cpu")}
 
 
-def test_the_best_is_among_the_tied_however_noisy() -> None:
-    """The truly best of eight methods, that share their base models: missing from the ties in at most 5 % of boards."""
-    random = np.random.default_rng(3)
-    for n in (5, 10):
-        held = 0
-        for _ in range(400):
-            base = random.normal(0, 3, size=n)
-            losses_of = [base + 0.3 * k + random.normal(0, 1, size=n) for k in range(8)]
-            own = {(str(k), "cpu"): dict(enumerate(values.tolist())) for k, values in enumerate(losses_of)}
-            held += ("0", "cpu") in comparisons.ties(own)
-        assert held / 400 > 0.95
+def rivals(random: np.random.Generator, n: int, step: float) -> dict[int, dict[int, float]]:
+    """Losses of eight methods that share their base models, each ``step`` of the noise worse than the one before."""
+    base = random.normal(0, 3, size=n)
+    return {k: dict(enumerate((base + step * k + random.normal(0, 1, size=n)).tolist())) for k in range(8)}
+
+
+@pytest.mark.parametrize("n", [5, 10])
+@pytest.mark.parametrize("step", [0.02, 0.3])
+def test_the_truly_best_is_among_the_tied(n: int, step: float) -> None:
+    """It is missing from under 3 % of boards, close to each other or not."""
+    random = np.random.default_rng(n)
+    held = sum(0 in ties(rivals(random, n, step)) for _ in range(600))
+    assert held / 600 > 0.97
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_equals_are_mostly_all_tied_and_what_is_worse_is_not(n: int) -> None:
+    """Nine boards of ten have eight equals in bold: the best was chosen by looking. Twice the noise apart, few are."""
+    random = np.random.default_rng(n)
+    whole = sum(len(ties(rivals(random, n, 0.0))) == 8 for _ in range(600))
+    assert 0.86 < whole / 600 < 0.94
+    sizes = [len(ties(rivals(random, n, 2.0))) for _ in range(200)]
+    assert 1 <= sum(sizes) / 200 < {5: 4.0, 10: 2.0}[n]
+
+
+@pytest.mark.parametrize(("n", "least"), [(3, 86), (5, 86), (10, 89)])
+def test_coverage_of_mean_ranks(n: int, least: float) -> None:
+    """Of five methods over two scenarios: the ends of the order, where ranks hardly vary, are covered least."""
+    random = np.random.default_rng(n)
+
+    def mean_ranks(seeds: int) -> np.ndarray:
+        losses = random.normal(0, 1, size=(seeds, 2, 5)) + 0.7 * np.arange(5)
+        return np.argsort(np.argsort(losses, axis=2), axis=2).mean(axis=1) + 1
+
+    truth = mean_ranks(100_000).mean(axis=0)
+    covered = np.zeros(5)
+    for _ in range(1_500):
+        board_of = mean_ranks(n)
+        intervals = [t_interval(board_of[:, k].tolist()) for k in range(5)]
+        covered += [i.low is not None and i.high is not None and i.low <= t <= i.high
+                    for i, t in zip(intervals, truth, strict=True)]  # fmt: skip
+    reached = 100 * covered / 1_500
+    assert least < reached.min() <= reached.max() < 97.5
 
 
 def test_what_is_best_in_a_metric(make_record: Make, make_debias: Make) -> None:
@@ -153,12 +220,12 @@ def test_a_scenario_with_fewer_seeds_is_named_and_left_out(make_debias: Make) ->
     assert rankings(board(make_debias, {"gerne": [1.0]})) == []
 
 
-def test_mean_ranks_add_up_and_are_scale_free(make_debias: Make) -> None:
-    rows = rows_of(make_debias, 5)
-    (found,) = [r for r in rankings(rows) if r.track == "yes/yes"]
-    assert sum(interval.mean for interval in found.means.values()) == pytest.approx(1 + 2 + 3)
-    assert all(a.mean <= b.mean for a, b in pairwise(found.means.values()))
-    assert ranking.FEWEST_BLOCKS == 6
+def test_mean_ranks_add_up_and_do_not_depend_on_the_scale(make_debias: Make) -> None:
+    values = {"gerne": [50.0, 70.0, 60.0], "resampling": [60.0, 60.0, 50.0], "groupdro": [10.0, 20.0, 90.0]}
+    (found,) = rankings(board(make_debias, values))
+    assert {m: i.mean for m, i in found.means.items()} == {"gerne": 5 / 3, "resampling": 2.0, "groupdro": 7 / 3}
+    scaled = {method: [5 + value / 10 for value in own] for method, own in values.items()}
+    assert rankings(board(make_debias, scaled))[0].means == found.means
 
 
 def test_normalised_scores_are_the_ratio_of_means(make_debias: Make) -> None:

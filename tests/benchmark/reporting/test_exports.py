@@ -49,7 +49,7 @@ def test_csv_and_json_have_the_same_numbers(smoke: list[Sheet]) -> None:
     assert len({sheet.task.name for sheet in smoke}) == 3
     for sheet in smoke:
         rows = {row["method"]: row for row in json.loads(json_table(sheet))["rows"]}
-        lines = lines_of(sheet)
+        lines = [line for line in lines_of(sheet) if not line["metric"].startswith("cost.")]
         assert [line["method"] for line in lines] == [m for m, row in rows.items() for _ in row["metrics"]]
         for line in lines:
             other = rows[line["method"]]["metrics"][line["metric"]]
@@ -62,6 +62,17 @@ def test_csv_and_json_have_the_same_numbers(smoke: list[Sheet]) -> None:
             assert line["tied"] == {None: "", True: "yes", False: "no"}[other["tied"]]
             if other["n"]:
                 assert math.isclose(math.fsum(other["by_seed"].values()) / other["n"], other["mean"], abs_tol=1e-12)
+
+
+def test_costs_are_lines_of_the_csv(smoke: list[Sheet]) -> None:
+    for sheet in smoke:
+        rows = {row["method"]: row["cost"] for row in json.loads(json_table(sheet))["rows"]}
+        lines = [line for line in lines_of(sheet) if line["metric"].startswith("cost.")]
+        assert {line["method"] for line in lines} == {m for m, cost in rows.items() if cost["seconds"] is not None}
+        for line in lines:
+            field = {"cost.ratio": "ratio_to_retrain"}.get(line["metric"], line["metric"][5:].replace("-", "_"))
+            assert float(line["mean"]) == rows[line["method"]][field]
+            assert (line["low"], line["tied"], line["p"]) == ("", "", "")
 
 
 def test_csv_has_what_tables_print(smoke: list[Sheet]) -> None:
