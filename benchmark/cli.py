@@ -308,6 +308,7 @@ def main(arguments: list[str] | None = None) -> None:
     except USAGE_ERROR as error:
         code = _bad_input(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
+        print("amendbench: interrupted; what was written stays, and the same command does the rest", file=sys.stderr)
         code = 130
     except WorkersLost as error:
         print(f"amendbench: {error}; what was finished is kept", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting.board import UNRANKED, Row
-from benchmark.stats import ALPHA, Interval, can_reject, holm, paired_t_p, sign_flip_p, t_interval
+from benchmark.stats import ALPHA, Interval, can_reject, holm, paired_t_p, sign_flip_p, smallest_p, t_interval
 from benchmark.tasks import TASKS, Task
 
 #: Metrics that are distances to the reference: it has the best value there is, by definition.
@@ -30,6 +30,11 @@ class Comparison(NamedTuple):
     p: float | None
     corrected: float | None
     comparisons: int
+
+    @property
+    def least(self) -> float:
+        """The smallest corrected p value that there can be: a row that differs to one side in every cluster."""
+        return min(1.0, self.comparisons * smallest_p(self.difference.n))
 
     @property
     def text(self) -> str:

@@ -53,6 +53,8 @@ def export(
         return
     if output.is_dir():
         raise InputError(f"output {output} is a folder; name a file")
+    if not output.parent.is_dir():
+        raise InputError(f"output {output}: there is no folder {output.parent}")
     check_writable(output.parent)
     write_atomically(output, text.encode())
 

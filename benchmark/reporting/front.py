@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting.comparisons import FEWEST_FOR_TIES
+from benchmark.reporting.findings import note
 from benchmark.reporting.material import TOYS, Material
 from benchmark.reporting.overview import Scored, aim
 from benchmark.reporting.published import accounted
@@ -18,10 +18,6 @@ from benchmark.reporting.text import command_text, escape
 from benchmark.stats import Interval
 from benchmark.tasks import TASKS
 
-#: The suite that the notes are on.
-NOTED = "embedded"
-NOTES = Path(__file__).parent / "notes"
-
 
 def front_page(materials: Sequence[Material]) -> str:
     """The whole of leaderboard.md."""
@@ -30,8 +26,9 @@ def front_page(materials: Sequence[Material]) -> str:
     lines += _pages(materials)
     for material in shown:
         lines += [line for drawing in material.drawings if drawing.kind == "overview" for line in figure(drawing)]
-    if any(material.name == NOTED for material in shown):
-        lines += [(NOTES / "overview.md").read_text("utf-8").rstrip(), ""]
+    for material in shown:
+        found = note(f"{material.name}.overview", material.sheets)
+        lines += [found, ""] if found else []
     lines += _winners(shown)
     for material in shown:
         lines += _overview(material)
@@ -50,7 +47,7 @@ def _preamble() -> str:
 
 def _pages(materials: Sequence[Material]) -> list[str]:
     body = []
-    for task in dict.fromkeys(task for material in materials for task in material.tasks):
+    for task in sorted({task for material in materials for task in material.tasks}, key=list(TASKS).index):
         where = [
             f"{escape(material.name)} ({len(material.sheets_of(task))})"
             for material in materials

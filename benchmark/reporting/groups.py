@@ -77,7 +77,7 @@ def _worst(names: list[str], rows: Sequence[Row]) -> list[str]:
         worst = [f"{escape(name)}: {_accuracy(row, name)} (n {cell.n:,})" for name, cell in ordered[: len(WORST)]]
         blank = ["-"] * (len(WORST) - len(worst))
         body.append([method(row), f"{low} of {len(row.groups)}", *worst, *blank])
-    drawn = " All of them are in a figure below." if group_maps(rows) is not None else ""
+    drawn = " All of them are in a figure." if group_maps(rows) is not None else ""
     return [
         f"There are {len(names)} groups (label / attribute). Of some methods the {len(WORST)} worst, with accuracy (%) "
         f"on the n test samples of the group, mean over seeds.{drawn}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
@@ -11,6 +10,7 @@ from benchmark.reporting.board import Row
 from benchmark.reporting.comparisons import competes
 from benchmark.reporting.concepts import concept_table
 from benchmark.reporting.ensembles import ensemble_tables
+from benchmark.reporting.findings import note
 from benchmark.reporting.front import score
 from benchmark.reporting.groups import group_tables
 from benchmark.reporting.material import Material
@@ -28,7 +28,6 @@ from benchmark.tasks import TASKS, Task
 
 #: Kinds of figures that a reader of the page opens.
 FOLDED = ("cost", "differences", "units", "group-dots", "groups")
-NOTES = Path(__file__).parent / "notes"
 
 
 def task_page(name: str, materials: Sequence[Material]) -> str:
@@ -82,8 +81,8 @@ def _suite(task: Task, material: Material) -> list[str]:
     lines += _ranks([ranking for ranking in material.rankings if ranking.task == task.name])
     lines += [line for drawing in material.drawings_of(task.name, None) for line in figure(drawing)]
     lines += runtime_table(material.sheets_of(task.name))
-    notes = NOTES / f"{file_name(material.name)}.{task.name}.md"
-    return [*lines, notes.read_text("utf-8").rstrip(), ""] if notes.exists() else lines
+    found = note(f"{material.name}.{task.name}", material.sheets_of(task.name))
+    return [*lines, found, ""] if found else lines
 
 
 def _scenario(material: Material, sheet: Sheet) -> list[str]:
@@ -154,7 +153,9 @@ def _differences(sheet: Sheet) -> tuple[str, list[str]]:
         "p values are exact, by sign flips of the paired differences, two-sided, and corrected by Holm's procedure "
         f"for the {tested.comparisons} rows that compete. "
     )
-    if not sheet.testable:
+    if sheet.testable:
+        why += f"None can be below {tested.least:.3f}: that is a row which differs to one side with every base model. "
+    else:
         why += "With so few base models none of them could come out under 0.05: that is not testable. "
     if sheet.compared_with != sheet.task.reference:
         why += f"{escape(sheet.task.reference)} is no yardstick here: it has the best value there is by definition."

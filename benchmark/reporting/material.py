@@ -94,7 +94,7 @@ def _drawn_apart(materials: Sequence[Material]) -> list[Material]:
 
 def _suite(name: str, suite: Suite | None, store: RecordStore, results: Path) -> Material:
     records = list(store.all(name))
-    rows = build_board(records, suite)
+    rows = sorted(build_board(records, suite), key=lambda row: list(TASKS).index(row.task))
     own = sheets(name, rows)
     scored, ranked = overview(rows), rankings(rows)
     drawn = [] if name in TOYS else board_drawings(name, own, scored, ranked)

@@ -138,7 +138,7 @@ def _scored(
     task: Task, rows: Sequence[Row], parts: Mapping[str, Mapping[int, float]], left_out: Mapping[str, str]
 ) -> Scored:
     first = rows[0]
-    own = [row for row in rows if row.scenario in parts]
+    own = [row for row in rows if row.scenario in parts or not parts]
     costs = [row.cost.ratio_to_retrain for row in own if row.cost.exclusive and row.cost.ratio_to_retrain is not None]
     return Scored(
         task=task.name,

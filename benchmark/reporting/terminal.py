@@ -32,7 +32,8 @@ def print_board(rows: list[Row], console: Console) -> None:
 
 def publish(results: Path, reports: Path, console: Console) -> None:
     """Render every report, and say where they are."""
-    with console.status(f"rendering {escape(str(reports))}: figures that are new or have changed take longest"):
+    console.print(f"rendering {escape(str(reports))}: figures that are new or have changed take longest")
+    with console.status("drawing"):
         written = render(results, reports)
     console.print(f"wrote {escape(str(written[0]))} and {len(written) - 1} more files below {escape(str(reports))}")
     console.print(f"to sort and search: open {escape(str(reports / 'site' / 'index.html'))} in a browser")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 def escape(text: str) -> str:
     """Text from outside as plain text in a Markdown table."""
-    for character in "\\`*_{}[]()#+!|~":
+    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    for character in "\\`*_{}[]()#+!|~$":
         text = text.replace(character, "\\" + character)
     return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
 

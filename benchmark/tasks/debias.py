@@ -161,5 +161,9 @@ def _task(name: Literal["debias-known", "debias-unknown"], summary: str, train: 
 
 TASKS = (
     _task("debias-known", "train on data whose attribute and label go together, the attributes being known", "xya"),
-    _task("debias-unknown", "the same, without the attributes of the training set", "xy"),
+    _task(
+        "debias-unknown",
+        "train on data whose attribute and label go together, the attributes of the training set being unknown",
+        "xy",
+    ),
 )

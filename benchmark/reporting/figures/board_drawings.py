@@ -56,10 +56,11 @@ def _overview(suite: str, scored: Sequence[Scored]) -> Iterator[Drawing]:
     if shown:
         yield Drawing(
             stem(suite, "overview"), suite, "", None, "overview",
-            f"All tasks of suite {escape(suite)}: how far each method comes in what its scenarios are ranked by, from "
+            f"The tasks of suite {escape(suite)}: how far each method comes in what its scenarios are ranked by, from "
             "the original model (0) to what can be hoped for (1: retraining, or training on unbiased data), mean over "
-            "scenarios with 95 % intervals over seeds. Arrows stand for scores beyond the axis, hollow marks for "
-            "methods without a result in some scenario. Beside them, what methods declare to read, and device seconds "
+            "scenarios, with 95 % intervals where there are several seeds. Tasks in which nothing has a scale are left "
+            "out. Arrows stand for scores beyond the axis, hollow marks for methods without a result in some scenario. "
+            "Beside them, what methods declare to read, and device seconds "
             "over the reference's. Scores of different tasks do not compare",
             f"Panels of {one_line(', '.join(panel.task for panel in shown))}: a dot a method for its score, with an "
             "interval.",
@@ -108,7 +109,9 @@ def _cost(sheet: Sheet) -> Iterator[Drawing]:
 def _forest(sheet: Sheet) -> Iterator[Drawing]:
     shown = forest(sheet)
     if shown is not None:
-        tested = "p: exact, by sign flips, corrected by Holm's procedure" if sheet.testable else "Too few seeds to test"
+        least = next((one.least for one in (line.difference for line in sheet.lines) if one and one.comparisons), 1.0)
+        tested = f"p: exact, by sign flips, corrected by Holm's procedure; none can be below {least:.3f}"
+        tested = tested if sheet.testable else "Too few seeds to test"
         yield _drawing(
             sheet, "differences",
             f"Differences to {escape(sheet.compared_with)} in {escape(axis_text(shown.metric))}, paired by seed, in "

@@ -126,6 +126,7 @@ def _finish(figure: Figure, axes: Axes, bars: int, average: Mapping[str, float])
     """The scale of ranks, and as much height as bars and labels take."""
     width, rows = figure.get_size_inches()[0], (len(average) + 1) // 2
     low, high = min(average.values()), max(average.values())
+    low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
     lines = bars + rows + 1
     above, below = 0.4, 0.02
     figure.set_size_inches(width, above + LINE * lines + below)

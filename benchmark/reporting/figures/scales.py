@@ -158,7 +158,8 @@ def set_axis(axis: Axis, scale: Scale, span: Sequence[float], most: int) -> None
     ticks = scale.ticks(span[0], span[1], most)
     axis.set_ticks([position for position, _ in ticks], [text for _, text in ticks])
     set_limits = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
-    set_limits(span[0], span[1])
+    if span[0] < span[1]:
+        set_limits(span[0], span[1])
 
 
 #: What axes are called where the metric's own label does not say enough.

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmark.metrics.catalogue import metric
+from benchmark.reporting.findings import note
 from benchmark.reporting.front import TOYS
 from benchmark.reporting.overview import Scored
 from benchmark.reporting.ranking import Ranking
@@ -25,9 +26,7 @@ from benchmark.reporting.text import file_name
 from benchmark.tasks import TASKS
 
 HERE = Path(__file__).parent
-#: The suite that the note on all tasks is on.
-NOTED = "embedded"
-TEMPLATES, NOTES = HERE / "templates", HERE.parent / "notes"
+TEMPLATES = HERE / "templates"
 
 
 @cache
@@ -108,7 +107,7 @@ class Pages:
             cards=cards,
             figures=[picture for picture in kept if picture.drawn.kind == OVERVIEW],
             totals=self._totals(),
-            note=(NOTES / "overview.md").read_text("utf-8") if NOTED in self.boards else "",
+            notes=[found for name in self._real if (found := note(f"{name}.overview", self.boards[name]))],
         )
 
     def _totals(self) -> dict[str, int]:
@@ -125,6 +124,8 @@ class Pages:
 
 def _notes(sheets: Sequence[Sheet]) -> list[tuple[str, str]]:
     """Suites with what was written of the task in them, in Markdown."""
-    names = dict.fromkeys((sheet.suite, sheet.task.name) for sheet in sheets)
-    files = {suite: NOTES / file_name(f"{suite}.{task}.md") for suite, task in names}
-    return [(suite, path.read_text("utf-8")) for suite, path in files.items() if path.exists()]
+    suites = {
+        name: [sheet for sheet in sheets if sheet.suite == name] for name in dict.fromkeys(s.suite for s in sheets)
+    }
+    found = {name: note(f"{name}.{own[0].task.name}", own) for name, own in suites.items()}
+    return [(name, text) for name, text in found.items() if text]

@@ -84,9 +84,16 @@ def _shown(number: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Any]:
     return {
         **number,
         "metric": _label(number.get("metric", "")),
+        "published": _marked(number),
         "device": "" if number.get("device") == "cpu" else number.get("device"),
         "_notes": ", ".join(str(notes.index(note) + 1) for note in _notes(number) if note in notes),
     }
+
+
+def _marked(number: Mapping[str, Any]) -> str:
+    """The number as printed, with why it is not first-hand where it is not."""
+    mark = f" † {number['mark']}" if number.get("mark") else ""
+    return f"{number.get('published', '')}{mark}"
 
 
 def _label(name: str) -> str:

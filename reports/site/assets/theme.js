@@ -30,5 +30,10 @@
     });
     system.addEventListener("change", tell);
     tell();
+    /* On paper nothing can be opened, and nothing comes into sight. */
+    addEventListener("beforeprint", () => {
+      for (const fold of document.querySelectorAll("details.fold")) fold.open = true;
+      for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
+    });
   });
 })();

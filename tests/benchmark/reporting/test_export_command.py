@@ -124,13 +124,16 @@ def test_bad_input_writes_nothing(changes: dict[str, Any], told: str, tmp_path: 
 
 def test_it_is_written_to_a_file_or_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = ("smoke", None, ["digits"], ["finetune"], "json")
-    export(*chosen, tmp_path / "new" / "out.json", RESULTS)
+    export(*chosen, tmp_path / "out.json", RESULTS)
     assert capsys.readouterr().out == ""
     export(*chosen, None, RESULTS)
     printed = capsys.readouterr().out
-    assert printed == (tmp_path / "new" / "out.json").read_text() == exported(*chosen, RESULTS)
+    assert printed == (tmp_path / "out.json").read_text() == exported(*chosen, RESULTS)
     with pytest.raises(InputError, match="is a folder"):
         export(*chosen, tmp_path, RESULTS)
+    with pytest.raises(InputError, match=r"there is no folder .*mistyped"):
+        export(*chosen, tmp_path / "mistyped" / "out.json", RESULTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 
 
 def test_a_model_index_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,6 +215,8 @@ def test_a_row_is_opened_with_the_keyboard(reader: Reader) -> None:
     detail = page.locator(f"#{button.get_attribute('aria-controls')}")
     assert "make bench TASK=class-forget SUITE=embedded SCENARIOS=plain METHODS=finetune SEEDS=5" in detail.inner_text()
     assert detail.locator(".of-metrics tbody tr").count() == 2
+    style = detail.evaluate("one => (({ textAlign, whiteSpace }) => [textAlign, whiteSpace])(getComputedStyle(one))")
+    assert style in (["left", "normal"], ["start", "normal"])  # not those of a column of numbers
     link = detail.locator(".records a").first.get_attribute("href")
     assert link == "../../results/embedded/class-forget/plain/finetune/class-0-seed0-cpu.json"
     page.keyboard.press("Enter")
