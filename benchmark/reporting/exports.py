@@ -32,6 +32,8 @@ FIELDS = (
     *("gap_low", "gap_high", "tied", "compared_with", "difference", "difference_low", "difference_high", "p"),
     "p_corrected",
 )
+#: The files of a scenario.
+ENDINGS = (".tex", ".macros.tex", ".csv", ".json")
 #: What a method's calls cost, as lines of their own: name, label, unit, and the field of the row's cost.
 COSTS = (
     ("cost.seconds", "seconds", "s", "seconds"),
@@ -225,7 +227,8 @@ def write_tables(boards: Mapping[str, Sequence[Sheet]], folder: Path) -> list[Pa
     """Write every sheet in every format below ``folder``, and what inputs all of them; returns the files.
 
     ``boards``: sheets by suite. A file is ``<suite>/<task>/<scenario>`` with ``.tex``, ``.macros.tex``, ``.csv`` or
-    ``.json``; ``macros.tex`` and ``all.tex`` lie beside the suites.
+    ``.json``; ``macros.tex`` and ``all.tex`` lie beside the suites. The four files of a scenario that is no longer
+    there are removed.
     """
     taken: set[str] = set()
     files: dict[str, str] = {}
@@ -239,7 +242,18 @@ def write_tables(boards: Mapping[str, Sequence[Sheet]], folder: Path) -> list[Pa
     files["all.tex"] = document(f"{name}.tex" for name, _ in named)
     for path, text in files.items():
         write_atomically(folder / path, text.encode())
+    _remove_old({folder / path for path in files}, folder)
     return [folder / path for path in files]
+
+
+def _remove_old(written: set[Path], folder: Path) -> None:
+    """Scenarios of an earlier call: where all four of their files are there, so that nobody else's are taken."""
+    for path in folder.glob("*/*/*.macros.tex"):
+        stem = path.name.removesuffix(".macros.tex")
+        four = [path.with_name(f"{stem}{ending}") for ending in ENDINGS]
+        if not written & set(four) and all(one.is_file() and not one.is_symlink() for one in four):
+            for one in four:
+                one.unlink()
 
 
 def _named(sheets: Sequence[Sheet]) -> Iterator[tuple[str, Sheet]]:

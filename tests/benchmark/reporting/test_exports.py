@@ -190,3 +190,17 @@ def test_the_same_bytes_twice(smoke: list[Sheet], tmp_path: Path) -> None:
     first = [path.read_bytes() for path in write_tables({"smoke": smoke}, tmp_path / "a")]
     assert [path.read_bytes() for path in write_tables({"smoke": smoke}, tmp_path / "b")] == first
     assert len(first) == 4 * len(smoke) + 2
+
+
+def test_a_scenario_that_has_gone_takes_its_files_with_it(smoke: list[Sheet], tmp_path: Path) -> None:
+    """And nobody else's: not a file beside them, nor one that has not all four forms."""
+    write_tables({"smoke": smoke}, tmp_path)
+    gone, kept = smoke[0], smoke[1:]
+    folder = tmp_path / gone.suite / gone.task.name
+    own = [folder / "mine.tex", folder / "half.macros.tex", folder / "half.csv"]
+    for path in own:
+        path.write_text("mine")
+    write_tables({"smoke": kept}, tmp_path)
+    assert not list(folder.glob(f"{gone.scenario}.*"))
+    assert all(path.read_text() == "mine" for path in own)
+    assert {path.name for path in tmp_path.rglob("*.json")} == {f"{sheet.scenario}.json" for sheet in kept}
