@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from benchmark.metrics.catalogue import metric
+from benchmark.reporting.front import score
 from benchmark.reporting.overview import Scored, aim
 from benchmark.reporting.ranking import Ranking
 from benchmark.reporting.sheet import Sheet
@@ -101,8 +102,8 @@ def _row(suite: str, one: Scored, ranking: Ranking | None, best: set[str]) -> Ta
 def _interval(found: Interval | None, best: bool = False) -> Cell:
     if found is None:
         return Cell(BLANK)
-    half = "" if found.low is None or found.high is None else f"± {(found.high - found.low) / 2:.2f}"
-    return number(two(found.mean), found.mean, half=half, best=best)
+    text, _, half = score(found).partition(" ± ")
+    return number(text, found.mean, half=f"± {half}" if half else "", best=best)
 
 
 def two(value: float) -> str:

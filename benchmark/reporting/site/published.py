@@ -64,6 +64,10 @@ def _table(title: str, numbers: Sequence[Mapping[str, Any]]) -> PublishedTable:
     notes = [note for note in said if note not in common]
     shown = [_shown(number, notes) for number in numbers]
     texts = {head: [_joined(number, fields) for number in shown] for head, fields in COLUMNS.items()}
+    data = set(texts["data"])
+    if len(numbers) > 1 and len(data) == 1 and (one := data.pop()):
+        common.insert(0, f"In the paper: {one}.")
+        texts["data"] = [""] * len(numbers)
     heads = [head for head, column in texts.items() if any(column)]
     rows = [[texts[head][i] for head in heads] for i in range(len(numbers))]
     return PublishedTable(title, [(head, head in NUMBERS) for head in heads], rows, common, notes)
