@@ -14,6 +14,8 @@ from benchmark.tasks import TASKS, Task
 DISTANCES = ("tow", "gap.average")
 #: Clusters from which on ties with the best are told.
 FEWEST_FOR_TIES = 5
+#: What makes a loss of a metric that is the better the higher or the lower it is.
+SIGNS = {"higher": -1.0, "lower": 1.0}
 #: What names a row in its scenario: method and device.
 Key = tuple[str, str]
 K = TypeVar("K", bound=Hashable)
@@ -109,19 +111,18 @@ def losses(row: Row, name: str) -> dict[int, float]:
     Where retraining is the aim, that is the absolute gap to it, and where 0 or 0.5 is best the distance from that.
     """
     better = metric(name).better
-    if better == "reference" or aims_at_reference(row, name):
+    if better == "reference" or (better in SIGNS and aims_at_reference(row, name)):
         return {seed: abs(value) for seed, value in values(row, f"{name}.gap").items()}
     if better == "none":
         return {}
-    signs = {"higher": -1.0, "lower": 1.0}
-    if better in signs:
-        return {seed: signs[better] * value for seed, value in values(row, name).items()}
+    if better in SIGNS:
+        return {seed: SIGNS[better] * value for seed, value in values(row, name).items()}
     return {seed: abs(value - (0.5 if better == "half" else 0.0)) for seed, value in values(row, name).items()}
 
 
 def aims_at_reference(row: Row, name: str) -> bool:
     """Whether what retraining has is the aim, whatever the metric: so it is in tasks that show gaps."""
-    return TASKS.get(row.task).with_gaps and name != row.rank_by and f"{name}.gap" in row.metrics
+    return TASKS.get(row.task).with_gaps and name != row.rank_by
 
 
 def tied_with_best(rows: Sequence[Row], name: str) -> set[Key]:

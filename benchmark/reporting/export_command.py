@@ -57,6 +57,7 @@ def export(
         raise InputError(f"output {output}: there is no folder {output.parent}")
     check_writable(output.parent)
     write_atomically(output, text.encode())
+    print(f"wrote {output}", file=sys.stderr)
 
 
 def exported(

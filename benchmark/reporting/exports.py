@@ -251,7 +251,8 @@ def _remove_old(written: set[Path], folder: Path) -> None:
     for path in folder.glob("*/*/*.macros.tex"):
         stem = path.name.removesuffix(".macros.tex")
         four = [path.with_name(f"{stem}{ending}") for ending in ENDINGS]
-        if not written & set(four) and all(one.is_file() and not one.is_symlink() for one in four):
+        linked = any(one.is_symlink() for one in (path.parent, path.parent.parent))
+        if not linked and not written & set(four) and all(one.is_file() and not one.is_symlink() for one in four):
             for one in four:
                 one.unlink()
 

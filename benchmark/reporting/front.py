@@ -12,7 +12,7 @@ from benchmark.reporting.material import TOYS, Material
 from benchmark.reporting.overview import Scored, aim
 from benchmark.reporting.published import accounted
 from benchmark.reporting.ranking import Ranking
-from benchmark.reporting.sheet import Sheet
+from benchmark.reporting.sheet import Line, Sheet
 from benchmark.reporting.tables import bare_method, figure, method, table
 from benchmark.reporting.text import command_text, escape
 from benchmark.stats import Interval
@@ -65,8 +65,10 @@ def _winners(materials: Sequence[Material]) -> list[str]:
         [escape(sheet.name), str(max(row.n for row in sheet.rows)), track or "-", metric(sheet.ranked_by).label, best]
         for material in materials
         for sheet in material.sheets
-        for track, best in best_of(sheet).items()
+        for (track, _), best in best_of(sheet).items()
     ]
+    if not body:
+        return []
     return [
         "## Who is best",
         "",
@@ -79,19 +81,18 @@ def _winners(materials: Sequence[Material]) -> list[str]:
     ]
 
 
-def best_of(sheet: Sheet) -> dict[str, str]:
-    """Who is best in each track, and who is tied with it; in words where that cannot be told."""
-    found: dict[str, list[str]] = {}
-    ranked = [line for line in sheet.lines if line.section == "ranked"]
-    for line in ranked:
-        tied = any(entry.tied for entry in line.entries if entry.name == sheet.ranked_by)
-        found.setdefault(line.row.track, []).extend([method(line.row)] if tied else [])
-    fields = {track: [line for line in ranked if line.row.track == track] for track in found}
-    return {
-        track: ", ".join(names) or f"not told (n {max(line.row.n for line in fields[track])})"
-        for track, names in found.items()
-        if len(fields[track]) > 1
-    }
+def best_of(sheet: Sheet) -> dict[tuple[str, str], str]:
+    """Who is best in each track and on each device, and who is tied with it; in words where that cannot be told."""
+    fields: dict[tuple[str, str], list[Line]] = {}
+    for line in sheet.lines:
+        if line.section == "ranked":
+            fields.setdefault((line.row.track, line.row.device), []).append(line)
+    return {field: _best(sheet, lines) for field, lines in fields.items() if len(lines) > 1}
+
+
+def _best(sheet: Sheet, lines: Sequence[Line]) -> str:
+    tied = [line for line in lines if any(entry.tied for entry in line.entries if entry.name == sheet.ranked_by)]
+    return ", ".join(method(line.row) for line in tied) or f"not told (n {max(line.row.n for line in lines)})"
 
 
 def _overview(material: Material) -> list[str]:
@@ -187,4 +188,4 @@ def _short(reason: str) -> str:
     """Why there is no score, in a few words."""
     if reason.startswith("no row "):
         return f"no {reason.removeprefix('no row ')}"
-    return "no scale" if " differ in " in reason else reason
+    return "no scale" if " differ in " in reason or " is worse than " in reason else reason

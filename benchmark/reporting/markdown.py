@@ -40,13 +40,18 @@ def task_page(name: str, materials: Sequence[Material]) -> str:
     lines += _glossary(task)
     preamble = _preamble(task, [row for m in materials for s in m.sheets_of(name) for row in s.rows], BESIDE in lines)
     title = [
-        f"# {escape(name)}",
+        heading(name),
         "",
         f"{escape(task.summary.capitalize())}. [All tasks](leaderboard.md).",
         "",
         preamble,
     ]
     return "\n".join([*title, "", *lines]).rstrip() + "\n"
+
+
+def heading(task: str) -> str:
+    """The first line of a task's page."""
+    return f"# {escape(task)}"
 
 
 def _preamble(task: Task, rows: list[Row], quoted: bool) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from benchmark.discovery import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting.board import UNRANKED, Row
-from benchmark.reporting.comparisons import Key, key, values
+from benchmark.reporting.comparisons import SIGNS, Key, key, values
+from benchmark.reporting.selection import ranked_by
 from benchmark.stats import Interval, linearised_ratio, t_interval
 from benchmark.tasks import TASKS, Task
 
@@ -69,7 +70,7 @@ def normalised(task: Task, rows: Sequence[Row]) -> dict[Key, dict[int, float]] |
     that one seed with a small denominator does not decide. Where the denominator is under five points or its interval
     reaches 0, or the rows of the original or the aim are not sound, the reason why there is no scale.
     """
-    by_key = {key(row): row for row in rows}
+    by_key = {key(row): row for row in rows if row.rank_by == ranked_by(rows)} if rows else {}
     found: dict[Key, dict[int, float]] = {}
     reason = "no row to compete"
     for own, row in by_key.items():
@@ -99,6 +100,8 @@ def _scale(task: Task, original: Row | None, reached: Row | None, name: str) -> 
         return f"{name} is blank"
     interval = t_interval(list(between.values()))
     low, high = (interval.mean if bound is None else bound for bound in (interval.low, interval.high))
+    if interval.mean * SIGNS.get(metric(name).better, 0.0) > 0:
+        return f"{reached.method} is worse than {original.method} in {name}"
     if low <= 0 <= high:
         return f"{original.method} and {reached.method} do not differ in {name}"
     if abs(interval.mean) < (LEAST if metric(name).unit else LEAST / 100):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.reporting.board import KIND_ORDER, Row
 from benchmark.reporting.comparisons import losses, ties
+from benchmark.reporting.selection import ranked_by
 from benchmark.stats import Interval, ranks, t_interval
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def _ranking(task: str, track: str, device: str, rows: list[Row]) -> Ranking | N
     by_scenario: dict[str, list[Row]] = {}
     for row in rows:
         by_scenario.setdefault(row.scenario, []).append(row)
+    # A row of another time may be ranked by another metric: it does not compare, and is missing.
+    by_scenario = {s: [row for row in own if row.rank_by == ranked_by(own)] for s, own in by_scenario.items()}
     seeds = {scenario: {seed for row in own for seed in row.origin.seeds} for scenario, own in by_scenario.items()}
     most = max(seeds.values(), key=len)
     left_out = {scenario: f"{len(own)} of {len(most)} seeds" for scenario, own in seeds.items() if not own >= most}

@@ -12,11 +12,12 @@ import msgspec
 from benchmark.reporting.exports import write_tables
 from benchmark.reporting.figures.gallery import save_all
 from benchmark.reporting.front import front_page
-from benchmark.reporting.markdown import task_page
+from benchmark.reporting.markdown import heading, task_page
 from benchmark.reporting.material import Material, collect
 from benchmark.reporting.site.write import write_site
 from benchmark.reporting.text import file_name
 from benchmark.running.files import write_atomically
+from benchmark.tasks import TASKS
 
 
 def render(results: Path, reports: Path) -> list[Path]:
@@ -34,7 +35,19 @@ def _pages(materials: Sequence[Material], reports: Path) -> list[Path]:
         pages[file_name(f"{task}.md")] = task_page(task, materials)
     for name, text in pages.items():
         write_atomically(reports / name, text.encode())
+    for task in TASKS:
+        _remove_old(reports / file_name(f"{task}.md"), set(pages))
     return [reports / name for name in pages]
+
+
+def _remove_old(page: Path, written: set[str]) -> None:
+    """The page of a task that has no records any more; what looks otherwise is somebody else's."""
+    if (
+        page.name not in written
+        and page.is_file()
+        and page.read_text("utf-8", "replace").startswith(f"{heading(page.stem)}\n")
+    ):
+        page.unlink()
 
 
 def _site(materials: Sequence[Material], results: Path, reports: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from benchmark.tasks import TASKS
 Make = Callable[..., Record]
 KNOWN = TASKS.get("debias-known")
 GBA = "accuracy.group-balanced"
+VALUES = {"erm": 30.0, "unbiased": 90.0, "gerne": 70.0, "resampling": 60.0, "groupdro": 50.0}
 
 
 def board(make: Make, by_method: dict[str, list[float]], **options: str) -> list[Row]:
@@ -245,6 +246,29 @@ def test_next_to_nothing_to_do_is_no_scale(make_debias: Make) -> None:
     """Two points between original and aim: a method that loses ten would have a score of -5."""
     values = {"erm": [80.0, 80.1, 79.9], "unbiased": [82.0, 82.0, 82.1], "gerne": [70.0, 70.0, 70.0]}
     assert normalised(KNOWN, board(make_debias, values)) == f"erm and unbiased hardly differ in {GBA}"
+
+
+def test_an_aim_that_is_worse_than_the_original_is_no_aim(make_debias: Make) -> None:
+    values = {"erm": [90.0, 90.1, 89.9], "unbiased": [30.0, 30.0, 30.1], "gerne": [70.0, 70.0, 70.0]}
+    assert normalised(KNOWN, board(make_debias, values)) == f"unbiased is worse than erm in {GBA}"
+
+
+def test_a_row_that_is_ranked_by_another_metric_has_neither_score_nor_mean_rank(make_debias: Make) -> None:
+    records = [make_debias(m, v, seed=s) for m, v in VALUES.items() for s in range(3)]
+    records += [make_debias("lisa", 95.0, seed=s, selection="worst-group") for s in range(3)]
+    rows = build_board(records)
+    assert {row.method for row in rows if row.rank_by != GBA} == {"lisa"}
+    assert ("lisa", "cpu") not in normalised(KNOWN, rows)
+    (found,) = [r for r in rankings(rows) if r.track == "yes/yes"]
+    assert list(found.means) == ["gerne", "resampling", "groupdro"]
+
+
+def test_without_retraining_nothing_is_best_where_that_is_the_aim(make_record: Make) -> None:
+    metrics = {"accuracy.train.forget": 40.0, "accuracy.train.retain": 90.0}
+    records = [
+        make_record(m, metrics, scenario="digits-noisy-labels", seed=s) for m in ("laf", "finetune") for s in range(6)
+    ]
+    assert tied_with_best(build_board(records), "accuracy.train.forget") == set()
 
 
 def test_the_overview_has_every_method_and_says_why_a_score_is_missing(make_debias: Make) -> None:

@@ -125,7 +125,8 @@ def test_bad_input_writes_nothing(changes: dict[str, Any], told: str, tmp_path: 
 def test_it_is_written_to_a_file_or_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = ("smoke", None, ["digits"], ["finetune"], "json")
     export(*chosen, tmp_path / "out.json", RESULTS)
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"wrote {tmp_path / 'out.json'}\n")
     export(*chosen, None, RESULTS)
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "out.json").read_text() == exported(*chosen, RESULTS)

@@ -15,6 +15,7 @@ from benchmark.reporting.board import Row, build_board
 from benchmark.reporting.cells import difference
 from benchmark.reporting.front import best_of, front_page, score
 from benchmark.reporting.material import Material
+from benchmark.reporting.report import render
 from benchmark.reporting.runtime import runtime_table, runtimes
 from benchmark.reporting.sheet import sheets
 from benchmark.running.records import Cost, Record, RecordStore
@@ -70,6 +71,25 @@ def test_a_toy_alone_is_shown_and_beside_others_is_not(
 def test_who_is_best_needs_somebody_to_be_better_than(make_debias: Make) -> None:
     (sheet,) = sheets("embedded", build_board([make_debias(m, 50.0) for m in ("erm", "gerne")]))
     assert best_of(sheet) == {}
+
+
+def test_devices_have_a_best_of_their_own(make_debias: Make) -> None:
+    records = [make_debias(m, v + s % 3, seed=s) for m, v in VALUES.items() for s in range(6)]
+    cuda = [msgspec.structs.replace(r, cell=msgspec.structs.replace(r.cell, device="cuda")) for r in records]
+    few = [record for record in cuda if record.cell.seed < 2]
+    (sheet,) = sheets("embedded", build_board([*records, *few]))
+    assert best_of(sheet) == {("yes/yes", "cpu"): "**gerne**", ("yes/yes", "cuda"): "not told (n 2)"}
+
+
+def test_pages_of_tasks_that_have_gone_go_too(make_debias: Make, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    (reports / "class-forget.md").write_text("# class-forget\n\nOld numbers.\n")
+    (reports / "bias-correction.md").write_text("My own notes.\n")
+    store = RecordStore(tmp_path / "results")
+    store.write(make_debias("erm"), {})
+    render(store.root, reports)
+    assert {path.name for path in reports.glob("*.md")} == {"leaderboard.md", "debias-known.md", "bias-correction.md"}
 
 
 def test_hostile_names_are_text_on_the_front_page(make_debias: Make, make_material: Callable[..., Material]) -> None:
