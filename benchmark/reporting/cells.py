@@ -79,6 +79,17 @@ def difference(interval: Interval, unit: str) -> str:
     return f"{text} ± {number((interval.high - interval.low) / 2, unit)}"
 
 
+def score(found: Interval | None) -> str:
+    """A score or a mean rank with the half-width of its interval, two decimals."""
+    if found is None:
+        return "-"
+    text = f"{found.mean:.2f}".replace("-0.00", "0.00")
+    if found.low is None or found.high is None or found.high == found.low:
+        return text
+    half = (found.high - found.low) / 2
+    return f"{text} ± {half:.2f}" if half >= 0.005 else f"{text} ± <0.01"
+
+
 #: The heading above ``track``.
 TRACK = "attributes (train/held out)"
 

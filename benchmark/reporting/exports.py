@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -232,14 +232,16 @@ def write_tables(boards: Mapping[str, Sequence[Sheet]], folder: Path) -> list[Pa
     """
     taken: set[str] = set()
     files: dict[str, str] = {}
-    named = list(_named([sheet for sheets in boards.values() for sheet in sheets]))
-    for name, sheet in named:
+    sheets = [sheet for own in boards.values() for sheet in own]
+    names = paths(sheets)
+    for sheet in sheets:
+        name = names[sheet.name]
         files[f"{name}.tex"] = latex_table(sheet)
         files[f"{name}.macros.tex"] = macros([sheet], taken)
         files[f"{name}.csv"] = csv_table(sheet)
         files[f"{name}.json"] = json_table(sheet)
-    files["macros.tex"] = index([f"{name}.macros.tex" for name, _ in named])
-    files["all.tex"] = document(f"{name}.tex" for name, _ in named)
+    files["macros.tex"] = index([f"{name}.macros.tex" for name in names.values()])
+    files["all.tex"] = document(f"{name}.tex" for name in names.values())
     for path, text in files.items():
         write_atomically(folder / path, text.encode())
     _remove_old({folder / path for path in files}, folder)
@@ -257,16 +259,17 @@ def _remove_old(written: set[Path], folder: Path) -> None:
                 one.unlink()
 
 
-def _named(sheets: Sequence[Sheet]) -> Iterator[tuple[str, Sheet]]:
-    """A path for each sheet, without an ending, that no other one has, on any file system."""
+def paths(sheets: Sequence[Sheet]) -> dict[str, str]:
+    """By the name of each sheet its path without an ending, which no other one has, on any file system."""
+    found: dict[str, str] = {}
     taken: set[str] = set()
     for sheet in sheets:
-        parts = (_safe(part) for part in (sheet.suite, sheet.task.name, sheet.scenario))
-        path = "/".join(parts)
+        path = "/".join(_safe(part) for part in (sheet.suite, sheet.task.name, sheet.scenario))
         while path.lower() in taken:
             path += "-"
         taken.add(path.lower())
-        yield path, sheet
+        found[sheet.name] = path
+    return found
 
 
 def _safe(name: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from benchmark.metrics.catalogue import metric
+from benchmark.reporting import cells
 from benchmark.reporting.comparisons import FEWEST_FOR_TIES
 from benchmark.reporting.findings import note
 from benchmark.reporting.material import TOYS, Material
 from benchmark.reporting.overview import Scored, aim
 from benchmark.reporting.published import accounted
-from benchmark.reporting.ranking import Ranking
+from benchmark.reporting.ranking import Ranking, ranking_of
 from benchmark.reporting.sheet import Line, Sheet
 from benchmark.reporting.tables import bare_method, figure, method, table
 from benchmark.reporting.text import command_text, escape
@@ -119,14 +120,14 @@ def _explained() -> str:
 
 def _task(material: Material, task: str, track: str, device: str, scored: list[Scored]) -> list[str]:
     scenarios = list(dict.fromkeys(name for one in scored for name in (*one.by_scenario, *one.left_out)))
-    ranking = next((r for r in material.rankings if (r.task, r.track, r.device) == (task, track, device)), None)
+    ranking = ranking_of(material.rankings, task, track, device)
     where = f", attributes {escape(track)} (training / held out)" if track else ""
     where += "" if device == "cpu" else f", {escape(device)}"
     means, best = ({}, set()) if ranking is None else (ranking.means, ranking.leaders)
     body = [
         [
             bare_method(one.method, one.kind),
-            score(one.score)
+            cells.score(one.score)
             + ("" if len(one.by_scenario) in (0, one.of) else f" ({len(one.by_scenario)} of {one.of})"),
             *(_in(one, scenario) for scenario in scenarios),
             _rank(means.get(one.method), one.method in best),
@@ -164,23 +165,12 @@ def _ranked(ranking: Ranking | None) -> str:
 
 
 def _rank(interval: Interval | None, tied: bool) -> str:
-    return f"**{score(interval)}**" if tied else score(interval)
-
-
-def score(interval: Interval | None) -> str:
-    """A score or a mean rank with the half-width of its interval, two decimals."""
-    if interval is None:
-        return "-"
-    text = f"{interval.mean:.2f}".replace("-0.00", "0.00")
-    if interval.low is None or interval.high is None or interval.high == interval.low:
-        return text
-    half = (interval.high - interval.low) / 2
-    return f"{text} ± {half:.2f}" if half >= 0.005 else f"{text} ± <0.01"
+    return f"**{cells.score(interval)}**" if tied else cells.score(interval)
 
 
 def _in(one: Scored, scenario: str) -> str:
     if scenario in one.by_scenario:
-        return score(one.by_scenario[scenario])
+        return cells.score(one.by_scenario[scenario])
     return escape(_short(one.left_out[scenario])) if scenario in one.left_out else "-"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
@@ -10,11 +10,10 @@ from benchmark.reporting.board import Row
 from benchmark.reporting.comparisons import competes
 from benchmark.reporting.concepts import concept_table
 from benchmark.reporting.ensembles import ensemble_tables
+from benchmark.reporting.exports import paths
 from benchmark.reporting.findings import note
-from benchmark.reporting.front import score
 from benchmark.reporting.groups import group_tables
 from benchmark.reporting.material import Material
-from benchmark.reporting.measured import TASK as GENERATED
 from benchmark.reporting.measured import how_measured, setting_of
 from benchmark.reporting.published import BESIDE, beside_the_paper
 from benchmark.reporting.ranking import Ranking
@@ -23,7 +22,7 @@ from benchmark.reporting.selection import how_ranked, selection_table
 from benchmark.reporting.sheet import Entry, Line, Sheet
 from benchmark.reporting.sweeps import TASK as TUNED
 from benchmark.reporting.tables import figure, folded, method, table
-from benchmark.reporting.text import command_text, escape, file_name
+from benchmark.reporting.text import command_text, escape
 from benchmark.tasks import TASKS, Task
 
 #: Kinds of figures that a reader of the page opens.
@@ -34,9 +33,10 @@ def task_page(name: str, materials: Sequence[Material]) -> str:
     """The whole page: one section a suite and scenario, notes on what was found, and what columns mean."""
     task = TASKS.get(name)
     lines: list[str] = []
+    where = paths([sheet for material in materials for sheet in material.sheets])
     for material in materials:
         if material.sheets_of(name):
-            lines += _suite(task, material)
+            lines += _suite(task, material, where)
     lines += _glossary(task)
     preamble = _preamble(task, [row for m in materials for s in m.sheets_of(name) for row in s.rows], BESIDE in lines)
     title = [
@@ -77,12 +77,12 @@ def _preamble(task: Task, rows: list[Row], quoted: bool) -> str:
     return " ".join(parts)
 
 
-def _suite(task: Task, material: Material) -> list[str]:
+def _suite(task: Task, material: Material, where: Mapping[str, str]) -> list[str]:
     lines = [f"## Suite `{command_text(material.name)}`", ""]
     if material.suite is not None:
         lines += [material.suite.summary, ""]
     for sheet in material.sheets_of(task.name):
-        lines += _scenario(material, sheet)
+        lines += _scenario(material, sheet, where[sheet.name])
     lines += _ranks([ranking for ranking in material.rankings if ranking.task == task.name])
     lines += [line for drawing in material.drawings_of(task.name, None) for line in figure(drawing)]
     lines += runtime_table(material.sheets_of(task.name))
@@ -90,13 +90,13 @@ def _suite(task: Task, material: Material) -> list[str]:
     return [*lines, found, ""] if found else lines
 
 
-def _scenario(material: Material, sheet: Sheet) -> list[str]:
+def _scenario(material: Material, sheet: Sheet, path: str) -> list[str]:
     rows, scenario = sheet.rows, sheet.scenario
-    settings = material.generated.get(scenario) if sheet.task.name == GENERATED else None
+    settings = material.settings(sheet)
     lines = [
         f"### {escape(sheet.task.name)} / {escape(scenario)}",
         "",
-        f"Made by `{command_text(sheet.command)}` on {escape(sheet.devices)}. {_files(sheet)}",
+        f"Made by `{command_text(sheet.command)}` on {escape(sheet.devices)}. {_files(path)}",
         "",
     ]
     lines += [*how_ranked(sheet.task, rows), *how_measured(settings, rows), *_board(sheet)]
@@ -112,10 +112,10 @@ def _scenario(material: Material, sheet: Sheet) -> list[str]:
     return [*lines, *ensemble_tables(own, material.suite)]
 
 
-def _files(sheet: Sheet) -> str:
-    stem = "/".join(map(file_name, (sheet.suite, sheet.task.name, sheet.scenario)))
+def _files(path: str) -> str:
+    """Links to the tables of a scenario, which lie at ``path`` but for their endings."""
     return "The same as " + ", ".join(
-        f"[{what}](tables/{stem}{ending})"
+        f"[{what}](tables/{path}{ending})"
         for what, ending in (("LaTeX", ".tex"), ("macros", ".macros.tex"), ("CSV", ".csv"), ("JSON", ".json"))
     )
 
@@ -187,7 +187,7 @@ def _ranks(found: Sequence[Ranking]) -> list[str]:
 
 
 def _rank(ranking: Ranking, name: str) -> list[str]:
-    text = score(ranking.means[name])
+    text = cells.score(ranking.means[name])
     return [escape(name), f"**{text}**" if name in ranking.leaders else text]
 
 

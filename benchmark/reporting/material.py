@@ -60,9 +60,13 @@ class Material:
     def sheets_of(self, task: str) -> list[Sheet]:
         return [sheet for sheet in self.sheets if sheet.task.name == task]
 
+    def settings(self, sheet: Sheet) -> GanFeatureRemoval | None:
+        """The settings of a sheet whose scenario has generated images."""
+        return self.generated.get(sheet.scenario) if sheet.task.name == GENERATED else None
+
     def beside(self, sheet: Sheet) -> list[Beside]:
         """What papers published beside one of the sheets."""
-        settings = self.generated.get(sheet.scenario) if sheet.task.name == GENERATED else None
+        settings = self.settings(sheet)
         setting = None if settings is None else setting_of(settings)
         return beside(self.name, sheet.task.name, sheet.scenario, sheet.rows, setting)
 
@@ -76,9 +80,10 @@ def collect(results: Path) -> list[Material]:
     store = RecordStore(results)
     known: dict[str, Suite] = {name: load_suite(name) for name in suite_names()}
     folders = sorted({path.name for path in results.glob("*") if path.is_dir()} - set(OTHERS))
+    compared = [record for record in read_all(results) if record.task in TASKS]
     found = []
-    for name in sorted(folders, key=lambda name: (name != "embedded", name == "smoke", name)):
-        material = _suite(name, known.get(name), store, results)
+    for name in sorted(folders, key=lambda name: (name != "embedded", name in TOYS, name)):
+        material = _suite(name, known.get(name), store, [record for record in compared if record.suite == name])
         if material.sheets:
             found.append(material)
     if not found:
@@ -92,7 +97,7 @@ def _drawn_apart(materials: Sequence[Material]) -> list[Material]:
     return [replace(material, drawings=list(islice(every, len(material.drawings)))) for material in materials]
 
 
-def _suite(name: str, suite: Suite | None, store: RecordStore, results: Path) -> Material:
+def _suite(name: str, suite: Suite | None, store: RecordStore, compared: Sequence[EnsembleRecord]) -> Material:
     records = list(store.all(name))
     rows = sorted(build_board(records, suite), key=lambda row: list(TASKS).index(row.task))
     own = sheets(name, rows)
@@ -105,7 +110,7 @@ def _suite(name: str, suite: Suite | None, store: RecordStore, results: Path) ->
         scored=scored,
         rankings=ranked,
         drawings=[*drawn, *drawings(name, records, own, store)],
-        ensembles=[record for record in read_all(results) if record.suite == name and record.task in TASKS],
-        tuned=legitimate_tables(results, name),
+        ensembles=compared,
+        tuned=legitimate_tables(store.root, name),
         generated=settings_of(records),
     )

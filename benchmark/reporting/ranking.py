@@ -101,6 +101,11 @@ def _block(kept: Mapping[str, list[Row]], methods: Sequence[str], seed: int) -> 
     return total
 
 
+def ranking_of(found: Sequence[Ranking], task: str, track: str, device: str) -> Ranking | None:
+    """That of a task, track and device among ``found``."""
+    return next((one for one in found if (one.task, one.track, one.device) == (task, track, device)), None)
+
+
 def differences(ranking: Ranking) -> pd.DataFrame:
     """Nemenyi's p value of each pair of methods, as a square table: the test that the diagram shows.
 

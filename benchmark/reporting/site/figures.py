@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from benchmark.reporting.material import TOYS
+
 #: The kind of figures that are on the front: they are left out last.
 OVERVIEW = "overview"
 #: A vector file larger than that has too many elements to be shown quickly.
@@ -23,7 +25,7 @@ LARGE = 100_000
 #: How well pictures are kept that are too large as PNG.
 QUALITY = 82
 #: Suites in the order in which their figures are kept, where not all can be; others stand before the last.
-FIRST, LAST = ("embedded", "standard"), ("smoke",)
+FIRST, LAST = ("embedded", "standard"), TOYS
 
 
 class Drawn(Protocol):

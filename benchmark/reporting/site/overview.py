@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from benchmark.metrics.catalogue import metric
-from benchmark.reporting.front import score
+from benchmark.reporting import cells
 from benchmark.reporting.overview import Scored, aim
-from benchmark.reporting.ranking import Ranking
+from benchmark.reporting.ranking import Ranking, ranking_of
 from benchmark.reporting.sheet import Sheet
 from benchmark.reporting.site.details import about, pairs
 from benchmark.reporting.site.rows import information_of, kind_badge
@@ -58,14 +58,9 @@ def overview_table(scored: Mapping[str, Sequence[Scored]], rankings: Mapping[str
     return BoardTable("Scores and mean ranks of all tasks", COLUMNS, groups, ("task", "suite"), FACETS)
 
 
-def ranking_of(one: Scored, found: Sequence[Ranking]) -> Ranking | None:
-    """The mean ranks that a method's are among."""
-    return next((r for r in found if (r.task, r.track, r.device) == (one.task, one.track, one.device)), None)
-
-
 def _group(suite: str, block: Sequence[Scored], found: Sequence[Ranking]) -> Group:
     first = block[0]
-    task, ranking = TASKS.get(first.task), ranking_of(first, found)
+    task, ranking = TASKS.get(first.task), ranking_of(found, first.task, first.track, first.device)
     facts = [f"0: {task.original}, 1: {aim(task)}", f"{len(block)} methods"]
     if first.track:
         facts.insert(0, f"track {first.track}: attributes (training set / held-out split)")
@@ -102,7 +97,7 @@ def _row(suite: str, one: Scored, ranking: Ranking | None, best: set[str]) -> Ta
 def _interval(found: Interval | None, best: bool = False) -> Cell:
     if found is None:
         return Cell(BLANK)
-    text, _, half = score(found).partition(" ± ")
+    text, _, half = cells.score(found).partition(" ± ")
     return number(text, found.mean, half=f"± {half}" if half else "", best=best)
 
 

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from benchmark.reporting.board import Row, build_board
-from benchmark.reporting.cells import difference
-from benchmark.reporting.front import best_of, front_page, score
+from benchmark.reporting.cells import difference, score
+from benchmark.reporting.front import best_of, front_page
 from benchmark.reporting.material import Material
 from benchmark.reporting.report import render
 from benchmark.reporting.runtime import runtime_table, runtimes
@@ -90,6 +90,16 @@ def test_pages_of_tasks_that_have_gone_go_too(make_debias: Make, tmp_path: Path)
     store.write(make_debias("erm"), {})
     render(store.root, reports)
     assert {path.name for path in reports.glob("*.md")} == {"leaderboard.md", "debias-known.md", "bias-correction.md"}
+
+
+def test_links_to_tables_lead_to_them_whatever_scenarios_are_called(make_debias: Make, tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "results")
+    for scenario in ("coloured", "Coloured", ".hidden", "long" * 40):
+        store.write(make_debias("erm", scenario=scenario), {})
+    render(store.root, tmp_path / "reports")
+    links = re.findall(r"\]\((tables/[^)]+)\)", (tmp_path / "reports" / "debias-known.md").read_text())
+    assert len(set(links)) == len(links) == 4 * 4
+    assert all((tmp_path / "reports" / link).is_file() for link in links)
 
 
 def test_hostile_names_are_text_on_the_front_page(make_debias: Make, make_material: Callable[..., Material]) -> None:
