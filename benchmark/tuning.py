@@ -18,7 +18,7 @@ from benchmark import environment
 from benchmark.config import convert, read_toml
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
-from benchmark.running import pool
+from benchmark.running import pool, worker
 from benchmark.running.files import write_atomically
 from benchmark.running.session import terminated_like_interrupted
 from benchmark.seeding import derive
@@ -161,7 +161,7 @@ def tune(
         queue.put(slot)
     with (
         terminated_like_interrupted(),
-        ProcessPoolExecutor(jobs, spawn, pool.prepare_worker, (queue, setting)) as executor,
+        ProcessPoolExecutor(jobs, spawn, worker.prepare, (queue, setting)) as executor,
         Progress(console=console, transient=True) as progress,
     ):
         try:
@@ -182,8 +182,8 @@ def tune(
                 progress.advance(bar)
         except KeyboardInterrupt:
             executor.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.kill()
+            for process in multiprocessing.active_children():
+                process.kill()
             raise
 
 
@@ -199,7 +199,7 @@ def _bases(wanted: list[tuple[Scenario, str]], suite: Suite) -> Iterator[tuple[S
 
 
 def _build_base(scenario: Scenario, seed: int, setting: pool.Setting) -> None:
-    TASKS.get(scenario.task).load().base_model(scenario.settings, seed, pool.make_context(setting))
+    TASKS.get(scenario.task).load().base_model(scenario.settings, seed, worker.make_context(setting))
 
 
 def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, Range], setting: pool.Setting) -> Study:
@@ -263,7 +263,7 @@ def _evaluate(
     margins: list[float] = []
     seconds = 0.0
     for seed in suite.tuning.seeds:
-        found, taken, failure = amend_for_selection(scenario, method, parameters, seed, pool.make_context(setting))
+        found, taken, failure = amend_for_selection(scenario, method, parameters, seed, worker.make_context(setting))
         scores.append(found.score)
         metrics.append(dict(found.metrics))
         margins.append(found.margin)

@@ -18,17 +18,14 @@ from benchmark.reporting.measured import setting_of, settings_of
 from benchmark.reporting.overview import Scored, overview
 from benchmark.reporting.ranking import Ranking, rankings
 from benchmark.reporting.sheet import Sheet, sheets
-from benchmark.running.ensembles import FOLDER as ENSEMBLES
 from benchmark.running.ensembles import EnsembleRecord, read_all
-from benchmark.running.records import RecordStore
+from benchmark.running.records import OTHERS, RecordStore
 from benchmark.suite import Suite, load_suite, suite_names
 from benchmark.tasks import TASKS
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 
 #: Suites that stand for nothing but that the code works: neither overview nor figures of their boards.
 TOYS = ("smoke",)
-#: Folders of the results that are no suite's.
-OTHERS = ("tuning", ENSEMBLES)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,17 @@ from typing import Any
 
 import msgspec
 import torch
+from torch import nn
 
 from benchmark import environment
 from benchmark.contracts import Ledger
 from benchmark.discovery import METHODS, package_folder
 from benchmark.errors import AccessViolation
 from benchmark.models.surgery import state_hash
+from benchmark.running import locks
 from benchmark.running.amending import amend, violations
 from benchmark.running.context import Context
+from benchmark.running.files import key_hash
 from benchmark.running.records import SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
 from benchmark.suite import Scenario
 from benchmark.tasks import TASKS, Evaluation, Selected
@@ -46,7 +49,7 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         implementation = task.load()
         scenario = msgspec.convert(cell.settings, task.scenario)
         data = implementation.data_checksum(scenario)
-        base = implementation.base_model(scenario, cell.seed, context)
+        base = _base_model(cell, scenario, context)
         before = state_hash(base)
         method = METHODS.get(cell.method, cell.task), cell.parameters
         amended = amend(method, task, scenario, cell.seed, base, context, watch, ledgers, exclusive=exclusive)
@@ -89,6 +92,14 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         groups={name: Count(*counted) for name, counted in evaluation.groups.items()},
     )
     return record, evaluation.arrays
+
+
+def _base_model(cell: Cell, scenario: Any, context: Context) -> nn.Module:
+    """The base model; of all processes that share the cache one trains it, and the others wait for it."""
+    task = TASKS.get(cell.task)
+    name = key_hash([cell.device, cell.threads, task.base(scenario, cell.seed)])
+    with locks.locked(context.artifacts.root / "building" / f"{name}.lock"):
+        return task.load().base_model(scenario, cell.seed, context)
 
 
 def amend_for_selection(

@@ -98,12 +98,13 @@ def _needs(task: Task, scenario: Scenario, method: str, seed: int) -> tuple[str,
 
 
 def is_current(record: Record, cell: Cell) -> bool:
-    """Whether a record is this cell's result, made on this machine: costs of another one would not compare."""
-    return (
-        record.status == "ok"
-        and record.hash == cell.hash
-        and record.environment.get("machine") == environment.machine()
-    )
+    """Whether a record is this cell's result, made on this machine."""
+    return record.status == "ok" and is_of_here(record, cell)
+
+
+def is_of_here(record: Record, cell: Cell) -> bool:
+    """Whether a record is what became of this cell on this machine: costs of another one would not compare."""
+    return record.hash == cell.hash and record.environment.get("machine") == environment.machine()
 
 
 def _cell(
@@ -127,7 +128,7 @@ def _cell(
         method=method,
         kind=info.kind,
         parameters=parameters,
-        device=device,
+        device=device.partition(":")[0],  # which of several GPUs is no part of a result
         threads=suite.threads,
         versions={"task": task.version, "method": info.version},
         digests=digests(task.implementation, info.module),

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("amendbench")
 SCHEMA = 1
+#: Folder below the results with what runs are at; nothing in it is published.
+RUN = ".run"
+#: Folders below the results that hold something else than records.
+OTHERS = ("tuning", "ensembles", "speed", RUN)
 Status = Literal["ok", "failed", "timeout", "out-of-memory", "disqualified"]
+
+
+class NotKept(Exception):  # noqa: N818 - it names what happened
+    """A record cannot be written, and neither could those of the cells that follow."""
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -165,7 +173,7 @@ class RecordStore:
     def all(self, suite: str | None = None) -> Iterator[Record]:
         """Every readable record, in the order of their paths."""
         for path in sorted((self.root / (suite or "")).rglob("*.json")):
-            if path.name.startswith(".") or path.relative_to(self.root).parts[0] in ("tuning", "ensembles"):
+            if path.name.startswith(".") or path.relative_to(self.root).parts[0] in OTHERS:
                 continue
             record = self.read(os.fspath(path.relative_to(self.root)))
             if record is not None:

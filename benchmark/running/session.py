@@ -126,7 +126,8 @@ def execute(
             name = f"{cell.scenario} {cell.method} seed {cell.seed}"
             progress.update(bar, description=escape(name)[-room:].ljust(room))
 
-        ended = pool.run(todo, plan.needs, plan.provenance, setting, jobs, starts)
+        shared: list[Record] = []
+        ended = pool.run(todo, plan.needs, plan.provenance, setting, jobs, starts, shared.append)
         for done, record in enumerate(ended, start=1):
             records[record.hash] = record
             if record.hash in awaited:
@@ -139,4 +140,6 @@ def execute(
                 progress.console.print(
                     f"[red]{escape(what)}[/]: {escape(f'{record.failure.error}: {record.failure.message[:200]}')}"
                 )
+    if shared:
+        console.print(f"{len(shared)} of {len(todo)} cells were run by another run at the same time")
     return list(records.values())

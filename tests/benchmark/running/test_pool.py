@@ -14,9 +14,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmark.running import pool
+from benchmark import environment
+from benchmark.running import pool, worker
 from benchmark.running.pool import Setting, Slot, default_jobs, slots
-from benchmark.running.records import SCHEMA, Cell, Cost, Record, RecordStore
+from benchmark.running.records import SCHEMA, Cell, Cost, NotKept, Record, RecordStore
+from benchmark.running.worker import Reply
 
 TIMEOUT = 4.0
 
@@ -32,7 +34,7 @@ def record_of(cell: Cell, provenance: str) -> Record:
     return Record(
         schema=SCHEMA, cell=cell, hash=cell.hash, status="ok", failure=None, metrics={}, access=[],
         cost=Cost(0, 0, None, True, 0), flags=[f"pid {os.getpid()}"], provenance=provenance, data="",
-        arrays=None, environment={}, created="",
+        arrays=None, environment={"machine": environment.machine()}, created="",
     )  # fmt: skip
 
 
@@ -49,16 +51,31 @@ def serve(connection: Connection, slot: Slot, setting: Setting) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if cell.method == "hang":
             time.sleep(30)
+        if cell.method == "full":
+            connection.send_bytes(msgspec.json.encode(Reply("unwritten", problem="OSError: No space left on device")))
+            continue
         record = record_of(cell, provenance)
+        if cell.method == "taken" and not (setting.results / "asked").exists():
+            (setting.results / "asked").touch()
+            connection.send_bytes(msgspec.json.encode(Reply("busy")))
+            continue
+        if cell.method == "gpu":
+            record = msgspec.structs.replace(record, flags=[f"gpu {os.environ['CUDA_VISIBLE_DEVICES']}"])
         RecordStore(setting.results).write(record, {})
-        connection.send_bytes(msgspec.json.encode(record))
+        if cell.method == "taken":
+            connection.send_bytes(msgspec.json.encode(Reply("found", record)))
+            continue
+        if cell.method == "silent":
+            os._exit(1)
+        connection.send_bytes(msgspec.json.encode(Reply("ran", record)))
         if cell.method == "last":
             os._exit(0)
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordStore:
-    monkeypatch.setattr(pool, "_serve", serve)
+    monkeypatch.setattr(worker, "serve", serve)
+    (tmp_path / "results").mkdir()
     return RecordStore(tmp_path / "results")
 
 
@@ -192,8 +209,63 @@ def test_workers_have_cores_of_their_own_where_there_are_enough(monkeypatch: pyt
     assert slots(3, 2, "cpu") == [Slot((0, 2), True), Slot((4, 6), True), Slot((1, 3), True)]
     assert slots(1, 1, "cpu") == [Slot((0,), True)]
     assert slots(4, 2, "cpu") == [Slot((), False)] * 4  # too many: nobody's cost is exclusive
-    assert slots(1, 1, "cuda") == [Slot((), True)]
-    assert slots(2, 1, "cuda") == [Slot((), False)] * 2
-    assert (default_jobs(1, "cpu"), default_jobs(4, "cpu"), default_jobs(8, "cpu"), default_jobs(1, "cuda")) == (
-        6, 1, 1, 1,
-    )  # fmt: skip
+    assert (default_jobs(1, "cpu"), default_jobs(4, "cpu"), default_jobs(8, "cpu")) == (6, 1, 1)
+
+
+def test_workers_have_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5f")
+    assert default_jobs(1, "cuda") == 2
+    assert [(slot.gpu, slot.exclusive) for slot in slots(2, 1, "cuda")] == [("3", True), ("GPU-5f", True)]
+    assert [(slot.gpu, slot.exclusive) for slot in slots(3, 1, "cuda")] == [
+        ("3", False),
+        ("GPU-5f", False),
+        ("3", False),
+    ]
+    assert slots(1, 1, "cuda:1") == [Slot((), True, "GPU-5f")]
+    assert default_jobs(1, "cuda:1") == 1
+    assert slots(2, 1, "cuda:1") == [Slot((), False, "GPU-5f")] * 2
+
+
+def test_gpus_are_counted_where_nothing_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    assert [slot.gpu for slot in slots(4, 1, "cuda")] == ["0", "1", "2", "0"]
+    assert [slot.gpu for slot in slots(1, 1, "cuda:2")] == ["2"]
+
+
+def test_a_worker_is_started_with_its_gpu(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    setting = Setting(store.root, store.root / "cache", "cuda", 1, TIMEOUT)
+    cells = [cell("gpu", i) for i in range(4)]
+    needs = {c.hash: (c.unit,) for c in cells}
+    records = list(pool.run(cells, needs, dict.fromkeys(needs, ""), setting, 2))
+    assert {flag for record in records for flag in record.flags} == {"gpu 4", "gpu 6"}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
+
+
+def test_a_cell_that_another_run_is_at_is_left_to_it_and_its_result_taken(store: RecordStore) -> None:
+    cells = [cell("taken", 0), cell("ok", 1), cell("ok", 2)]
+    found: list[Record] = []
+    needs = {c.hash: (c.unit,) for c in cells}
+    setting = Setting(store.root, store.root / "cache", "cpu", 1, TIMEOUT)
+    run = pool.run(cells, needs, dict.fromkeys(needs, ""), setting, 1, found=found.append)
+    units = [record.cell.unit for record in run]
+    assert units == ["u1", "u2", "u0"]
+    assert [record.cell.unit for record in found] == ["u0"]
+
+
+def test_a_record_that_cannot_be_kept_ends_the_run(store: RecordStore) -> None:
+    """Nor could those that follow: an hour of a full disk is an hour lost."""
+    running = start([cell("ok", 0), cell("full", 1), cell("ok", 2)], store, 1)
+    assert next(running).cell.unit == "u0"
+    with pytest.raises(NotKept, match="No space left"):
+        next(running)
+    assert not multiprocessing.active_children()
+    assert [record.cell.unit for record in store.all()] == ["u0"]
+
+
+def test_a_lost_cell_that_somebody_else_has_finished_keeps_its_result(store: RecordStore) -> None:
+    """Its worker wrote the record and died before it could say so."""
+    (record,) = start([cell("silent", 0)], store, 1)
+    assert record.status == "ok"
+    assert store.read(record.cell.file) == record

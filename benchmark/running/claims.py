@@ -1,0 +1,77 @@
+"""Claims: who runs a cell now. Of all runs that share a results folder one at a time runs a cell.
+
+The process that runs a cell holds a lock named by the path of its record, ``<results>/.run/claims/<name>.lock``, and
+says beside it what it is at. The lock ends with the process: what a killed one leaves behind is no claim.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from benchmark.running import locks
+from benchmark.running.files import key_hash, write_atomically
+from benchmark.running.records import RUN, Cell
+
+FOLDER = "claims"
+
+
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is at a cell, and since when."""
+
+    hash: str
+    file: str
+    host: str
+    pid: int
+    started: str
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it began."""
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(self.started)).total_seconds())
+
+
+class Claims:
+    """The claims on the cells of a results folder."""
+
+    def __init__(self, results: Path) -> None:
+        self.folder = results / RUN / FOLDER
+
+    @contextmanager
+    def hold(self, cell: Cell) -> Iterator[bool]:
+        """Whether nobody else is at the cell; if so it is this process's in the block."""
+        lock = self.folder / f"{key_hash(cell.file)}.lock"
+        with locks.try_lock(lock) as free:
+            if not free:
+                yield False
+                return
+            note = lock.with_suffix(".json")
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            claim = Claim(cell.hash, cell.file, socket.gethostname(), os.getpid(), now)
+            try:
+                write_atomically(note, msgspec.json.encode(claim))
+                yield True
+            finally:
+                note.unlink(missing_ok=True)
+
+    def running(self) -> list[Claim]:
+        """Every cell that somebody is at now, the longest first; from files alone."""
+        found = []
+        for note in sorted(self.folder.glob("*.json")):
+            if locks.is_held(note.with_suffix(".lock")):
+                try:
+                    found.append(msgspec.json.decode(note.read_bytes(), type=Claim))
+                except (OSError, ValueError, RecursionError):
+                    continue  # it has just ended, or is none
+        return sorted(found, key=lambda claim: claim.started)
+
+    def tidy(self) -> None:
+        """Remove the folders where nobody is at anything."""
+        for folder in (self.folder, self.folder.parent):
+            locks.remove_if_empty(folder)

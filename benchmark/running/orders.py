@@ -1,0 +1,115 @@
+"""Orders: what running a cell needs, and the file in which a submission keeps them.
+
+A submission is ``<results>/.run/<id>/orders.json``. Whoever sees the results folder can run its cells by their hashes,
+and say from files alone what became of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from benchmark.errors import InputError, unknown
+from benchmark.running.files import write_atomically
+from benchmark.running.plan import Plan
+from benchmark.running.records import RUN, Cell
+
+log = logging.getLogger("amendbench")
+FILE = "orders.json"
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A cell to run. ``needs`` are what it builds unless another has; ``seconds`` is an estimate."""
+
+    cell: Cell
+    provenance: str
+    needs: tuple[str, ...]
+    seconds: float
+
+
+class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Orders that were submitted together. ``timeout`` is a cell's limit in seconds.
+
+    ``started`` is when they were ordered: a failure since then stays one; ``fresh``: results of before do not count.
+    """
+
+    id: str
+    engine: str
+    started: str
+    suite: str
+    device: str
+    threads: int
+    timeout: float
+    fresh: bool
+    orders: list[Order]
+
+    def folder(self, results: Path) -> Path:
+        """Where the submission is kept."""
+        return results / RUN / self.id
+
+    def named(self, hashes: Sequence[str]) -> list[Order]:
+        """The orders with these hashes; InputError for one that is not among them."""
+        known = {order.cell.hash: order for order in self.orders}
+        for name in hashes:
+            if name not in known:
+                raise unknown("cell", name, known)
+        return [known[name] for name in dict.fromkeys(hashes)]
+
+
+def submission(
+    plan: Plan, engine: str, suite: str, device: str, threads: int, timeout: float, fresh: bool
+) -> Submission:
+    """What is left to do of a plan, as orders."""
+    now = datetime.now(UTC)
+    orders = [
+        Order(cell, plan.provenance[cell.hash], plan.needs[cell.hash], plan.seconds[cell.hash]) for cell in plan.todo
+    ]
+    return Submission(
+        id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+        engine=engine,
+        started=now.isoformat(timespec="seconds"),
+        suite=suite,
+        device=device,
+        threads=threads,
+        timeout=timeout,
+        fresh=fresh,
+        orders=orders,
+    )
+
+
+def keep(submitted: Submission, results: Path) -> Path:
+    """Write a submission; returns the file."""
+    path = submitted.folder(results) / FILE
+    write_atomically(path, msgspec.json.encode(submitted))
+    return path
+
+
+def read(results: Path, name: str) -> Submission:
+    """The submission called ``name``; InputError if there is none or it cannot be read."""
+    known = [path.parent.name for path in (results / RUN).glob(f"*/{FILE}")]
+    if name not in known:
+        raise unknown(f"submission in {results}", name, known)
+    path = results / RUN / name / FILE
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Submission)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {error}") from error
+    if found.id != name:
+        raise InputError(f"{path}: id: it says {found.id!r}")
+    return found
+
+
+def read_all(results: Path) -> list[Submission]:
+    """Every readable submission, the newest first."""
+    found = []
+    for path in sorted((results / RUN).glob(f"*/{FILE}"), reverse=True):
+        try:
+            found.append(read(results, path.parent.name))
+        except InputError as error:
+            log.warning("%s", error)
+    return found

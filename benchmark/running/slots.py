@@ -1,0 +1,55 @@
+"""Slots: where the worker processes of a run are, each with cores or a GPU of its own where there are enough."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from benchmark import environment
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one worker runs.
+
+    ``cores`` (empty: not pinned), ``exclusive``: whether nothing else of the run shares them or the GPU, and ``gpu``,
+    as CUDA_VISIBLE_DEVICES names it; None where the worker sees what its parent sees.
+    """
+
+    cores: tuple[int, ...]
+    exclusive: bool
+    gpu: str | None = None
+
+
+def slots(jobs: int, threads: int, device: str) -> list[Slot]:
+    """One a worker: disjoint cores where there are enough, else none is pinned or exclusive; GPUs in turn."""
+    if device != "cpu":
+        gpus = visible_gpus(device)
+        return [Slot((), jobs <= len(gpus), gpus[i % len(gpus)]) for i in range(jobs)]
+    available = environment.cores()
+    if jobs * threads > len(available):
+        return [Slot((), False)] * jobs
+    return [Slot(tuple(available[i * threads : (i + 1) * threads]), True) for i in range(jobs)]
+
+
+def default_jobs(threads: int, device: str) -> int:
+    """As many workers as there are cores for; one a GPU that may be used."""
+    return max(1, len(environment.cores()) // threads) if device == "cpu" else len(visible_gpus(device))
+
+
+def visible_gpus(device: str) -> list[str]:
+    """What may be used of ``cuda`` (all) or ``cuda:N`` (one), as CUDA_VISIBLE_DEVICES names them; never empty."""
+    listed = os.environ.get(VISIBLE)
+    names = [name.strip() for name in listed.split(",") if name.strip()] if listed else _counted()
+    number = int(device.partition(":")[2] or -1)
+    if number >= 0:
+        return [names[number] if number < len(names) else str(number)]
+    return names or ["0"]
+
+
+def _counted() -> list[str]:
+    import torch
+
+    return [str(index) for index in range(torch.cuda.device_count())]
