@@ -17,10 +17,13 @@ import msgspec
 from benchmark.errors import InputError, unknown
 from benchmark.running.files import write_atomically
 from benchmark.running.plan import Plan
-from benchmark.running.records import RUN, Cell
+from benchmark.running.records import RUN, Cell, read_regular
+from benchmark.suite import Suite
 
 log = logging.getLogger("amendbench")
 FILE = "orders.json"
+#: Bytes of 100,000 orders and more.
+LARGEST = 2**30
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +36,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Orders that were submitted together. ``timeout`` is a cell's limit in seconds.
+    """Orders that were submitted together. ``suite`` is the suite's file, ``timeout`` a cell's limit in seconds.
 
     ``started`` is when they were ordered: a failure since then stays one; ``fresh``: results of before do not count.
     """
@@ -61,9 +64,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [known[name] for name in dict.fromkeys(hashes)]
 
 
-def submission(
-    plan: Plan, engine: str, suite: str, device: str, threads: int, timeout: float, fresh: bool
-) -> Submission:
+def submission(plan: Plan, suite: Suite, engine: str, device: str, *, fresh: bool) -> Submission:
     """What is left to do of a plan, as orders."""
     now = datetime.now(UTC)
     orders = [
@@ -73,10 +74,10 @@ def submission(
         id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
         engine=engine,
         started=now.isoformat(timespec="seconds"),
-        suite=suite,
+        suite=str(Path(suite.path).absolute()),
         device=device,
-        threads=threads,
-        timeout=timeout,
+        threads=suite.threads,
+        timeout=suite.timeout,
         fresh=fresh,
         orders=orders,
     )
@@ -96,11 +97,14 @@ def read(results: Path, name: str) -> Submission:
         raise unknown(f"submission in {results}", name, known)
     path = results / RUN / name / FILE
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Submission)
+        found = msgspec.json.decode(read_regular(path, LARGEST), type=Submission)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from error
     if found.id != name:
         raise InputError(f"{path}: id: it says {found.id!r}")
+    for order in found.orders:
+        if not order.cell.has_plain_names():
+            raise InputError(f"{path}: orders: {order.cell.file!r} is no path of a record")
     return found
 
 

@@ -194,7 +194,7 @@ def _lost(cell: Cell, status: Status, failure: Failure, seconds: float, setting:
                 return Reply("busy")
             known = worker.result_of(cell, setting, store)
             return Reply("ran", known or store.write(record, {}))
-    except OSError as error:
+    except (OSError, NotKept) as error:
         return Reply("unwritten", problem=f"{type(error).__name__}: {error}")
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("amendbench")
 SCHEMA = 1
+#: A record is some kilobytes; what has more bytes than this is none.
+LARGEST = 16 * 2**20
+#: What a part of a record's path may be.
+NAME = re.compile(r"[^/\x00.][^/\x00]{0,150}")
 #: Folder below the results with what runs are at; nothing in it is published.
 RUN = ".run"
 #: Folders below the results that hold something else than records.
@@ -58,6 +63,11 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     @property
     def hash(self) -> str:
         return key_hash(self)
+
+    def has_plain_names(self) -> bool:
+        """Whether what the record's path is made of are names, and nothing that leads elsewhere."""
+        names = (self.suite, self.task, self.scenario, self.method, self.unit, self.device)
+        return all(NAME.fullmatch(name) for name in names)
 
     @property
     def file(self) -> str:
@@ -125,6 +135,15 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {name: metric.value for name, metric in self.metrics.items()}
 
 
+def read_regular(path: Path, largest: int) -> bytes:
+    """The content of a file that is one: OSError for links, pipes and devices, ValueError above ``largest`` bytes."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(f"{path.name} is not a regular file")
+    if path.stat().st_size > largest:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, more than any ({largest:,})")
+    return path.read_bytes()
+
+
 class RecordStore:
     """The results folder."""
 
@@ -136,8 +155,13 @@ class RecordStore:
         check_writable(self.root)
 
     def write(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Record:
-        """Keep a record, and return it as kept; what its metrics come from goes beside it, compressed, before it."""
-        path = self.root / record.cell.file
+        """Keep a record, and return it as kept; what its metrics come from goes beside it, compressed, before it.
+
+        NotKept where that would be outside of this folder.
+        """
+        path = self._path(record.cell)
+        for left in path.parent.glob(f".{path.stem}.*.tmp"):  # by a killed process: who is at a cell has it for itself
+            left.unlink(missing_ok=True)
         predictions = path.with_suffix(".npz")
         if arrays:
             import numpy as np
@@ -152,11 +176,17 @@ class RecordStore:
         write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
         return record
 
+    def _path(self, cell: Cell) -> Path:
+        path = self.root / cell.file
+        if not cell.has_plain_names() or not path.parent.resolve().is_relative_to(self.root.resolve()):
+            raise NotKept(f"{cell.file!r} would be outside of {self.root}")
+        return path
+
     def read(self, file: str) -> Record | None:
         """The record at a path below the root; None if there is none or it cannot be read, which is reported."""
         path = self.root / file
         try:
-            record = msgspec.json.decode(path.read_bytes(), type=Record)
+            record = msgspec.json.decode(read_regular(path, LARGEST), type=Record)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.markup import escape
@@ -57,6 +58,18 @@ def check_data(plan: Plan) -> None:
             load(name)
 
 
+def now() -> str:
+    """This moment as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds > 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds > 120 else f"{seconds:.0f} s"
+
+
 def describe(plan: Plan, jobs: int, device: str, console: Console) -> None:
     """Print what is about to run."""
     todo = plan.todo
@@ -65,8 +78,7 @@ def describe(plan: Plan, jobs: int, device: str, console: Console) -> None:
         left = sum(f"{cell.task} / {cell.scenario}" == block for cell in todo)
         console.print(f"  {escape(block)}: {total} cells, {total - left} cached, {left} to run")
     if todo:
-        seconds = plan.estimate(jobs)
-        time = f"{seconds / 60:.0f} min" if seconds > 120 else f"{seconds:.0f} s"
+        time = duration(plan.estimate(jobs))
         console.print(
             f"[bold]{len(todo)} of {len(plan.cells)} cells to run[/] on {device}, {jobs} at a time; about {time}"
         )

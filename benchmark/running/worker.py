@@ -19,7 +19,7 @@ import msgspec
 
 from benchmark.running.claims import Claims
 from benchmark.running.plan import is_current, is_of_here
-from benchmark.running.records import Cell, Record, RecordStore
+from benchmark.running.records import Cell, NotKept, Record, RecordStore
 from benchmark.running.slots import VISIBLE, Slot
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run_claimed(cell: Cell, provenance: str, setting: Setting, context: Context,
                 return Reply("found", known)
             record, arrays = run_cell(cell, context, exclusive=exclusive, provenance=provenance)
             return Reply("ran", store.write(record, arrays))
-    except OSError as error:  # a full disk, say; what a method raises is in the record
+    except (OSError, NotKept) as error:  # a full disk, say; what a method raises is in the record
         return Reply("unwritten", problem=f"{type(error).__name__}: {error}")
 
 

@@ -662,7 +662,7 @@ def test_members_that_fail_are_told_of_and_are_not_on_the_board(
         return real(records, suite)
 
     real = board.build_board
-    monkeypatch.setattr(board, "build_board", build)
+    monkeypatch.setattr("benchmark.commands.bench.build_board", build)
     pretended(lambda cell: (cell.method, cell.seed) == ("finetune", FIRST + 2))
     assert call(*BENCH, "--ensemble", "8") == 1
     assert boards == [{(0, "ok")}]

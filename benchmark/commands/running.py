@@ -1,0 +1,232 @@
+"""Commands that run cells, and those that say how far a run is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands.options import (
+    DeviceOption,
+    JobsOption,
+    MethodsOption,
+    ReportsOption,
+    ResultsOption,
+    ScenariosOption,
+    SeedsOption,
+    SuiteOption,
+    TaskOption,
+    app,
+    make_console,
+    names,
+    whole,
+    within,
+)
+from benchmark.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from benchmark.running.progress import Outcome
+    from benchmark.running.records import Record
+
+ENGINES = ("local", "slurm")
+
+
+@app.command(
+    epilog="Examples: amendbench bench --task class-forget | "
+    "amendbench bench --task class-forget --methods svd-forgetting,scrub --seeds 10 --jobs 2 | "
+    "amendbench bench --task label-free-forget --scenarios mnist5k-class-removal --methods laf --ensemble 32 | "
+    "amendbench bench --suite standard --device cuda --engine slurm --cluster cluster.toml"
+)
+def bench(
+    task: TaskOption = None,
+    suite: SuiteOption = "embedded",
+    scenarios: ScenariosOption = None,
+    methods: MethodsOption = None,
+    seeds: SeedsOption = 3,
+    jobs: JobsOption = None,
+    device: DeviceOption = "cpu",
+    results: ResultsOption = Path("results"),
+    reports: ReportsOption = Path("reports"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are cached.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    ensemble: Annotated[
+        int,
+        typer.Option(
+            parser=whole, metavar="N", help="Compare N unlearned with N retrained models of one forget set, too."
+        ),
+    ] = 0,
+    engine: Annotated[str, typer.Option(help="local, or slurm: submit and leave.")] = "local",
+    cluster: Annotated[
+        Path | None, typer.Option(help="A TOML file about the cluster; AMENDBENCH_CLUSTER if left out.")
+    ] = None,
+) -> None:
+    """Run a suite's cells that are not cached, then print and render the board."""
+    from benchmark.commands.bench import Request, run_bench
+    from benchmark.running import pool, session
+    from benchmark.suite import load_suite, select
+
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    chosen = select(load_suite(suite), task, names(scenarios), names(methods))
+    within(seeds, 1, 100_000, "seeds")
+    if engine == "local":
+        session.check_device(device)
+    else:
+        session.check_device_name(device)  # where it is submitted there need be no GPU
+    many = 1 if engine != "local" else pool.default_jobs(chosen.threads, device) if jobs is None else jobs
+    request = Request(
+        suite=chosen,
+        seeds=seeds,
+        jobs=within(many, 1, 1024, "jobs"),
+        device=device,
+        results=results,
+        reports=reports,
+        fresh=fresh,
+        dry_run=dry_run,
+        ensemble=ensemble,
+        engine=engine,
+        cluster=cluster,
+    )
+    _exit_with(run_bench(request, make_console()))
+
+
+@app.command(
+    "run-cell", epilog="Example: amendbench run-cell 4f1c0d5e9a7b42c68e3f5a1b9d07c2e4 --results /scratch/me/results"
+)
+def run_cell(
+    hashes: Annotated[list[str], typer.Argument(metavar="HASH...", help="Cells that have been ordered.")],
+    results: ResultsOption = Path("results"),
+    submission: Annotated[str | None, typer.Option(help="Where they were ordered; the newest if left out.")] = None,
+) -> None:
+    """Run ordered cells in this process's place; what is done already stays as it is."""
+    from benchmark.running import orders, session
+    from benchmark.running.run_cells import find, run_cells
+
+    submitted = orders.read(results, submission) if submission else find(results, hashes[0])
+    session.check_device(submitted.device)
+    with session.terminated_like_interrupted():
+        records = run_cells(results, submitted.id, hashes)
+    for record in records:
+        why = f": {record.failure.error}: {record.failure.message[:200]}" if record.failure else ""
+        print(f"{record.hash} {record.status}{why}")
+    _exit_with(exit_code(records))
+
+
+@app.command(epilog="Examples: amendbench collect | amendbench collect 20260301-101500-3fa9c1")
+def collect(
+    submission: Annotated[str | None, typer.Argument(help="A submission; the newest if left out.")] = None,
+    results: ResultsOption = Path("results"),
+    reports: ReportsOption = Path("reports"),
+) -> None:
+    """Print the board of what was submitted and render the reports; says what failed and what is left."""
+    from benchmark.commands.bench import show
+    from benchmark.running import orders
+    from benchmark.running.files import check_writable
+    from benchmark.running.progress import outcome
+    from benchmark.running.records import RecordStore
+    from benchmark.suite import load_suite
+
+    check_writable(reports)
+    known = [orders.read(results, submission)] if submission else orders.read_all(results)
+    if not known:
+        raise InputError(f"nothing has been submitted in {results}; amendbench bench --engine slurm submits")
+    console = make_console()
+    found = outcome(known[0], results)
+    suite = load_suite(known[0].suite)
+    show(list(RecordStore(results).all(suite.name)), suite, results, reports, console)
+    _say_outcome(found, console)
+    if found.left or found.running:
+        _exit_with(1 if found.done or found.failed else 3)
+    _exit_with(exit_code([*found.done, *found.failed]))
+
+
+@app.command(epilog="Examples: amendbench status --suite embedded --seeds 10 | watch amendbench status --suite smoke")
+def status(
+    suite: SuiteOption = "embedded",
+    task: TaskOption = None,
+    seeds: SeedsOption = 3,
+    device: DeviceOption = "cpu",
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Say what is done, running, failed and left, from files alone, also while a run goes on."""
+    from benchmark.running import orders
+    from benchmark.running.claims import Claims
+    from benchmark.running.plan import make_plan
+    from benchmark.running.progress import counts, outcome
+    from benchmark.running.records import RecordStore
+    from benchmark.running.session import check_device_name, duration
+    from benchmark.suite import load_suite, select
+
+    store = RecordStore(results)
+    chosen = select(load_suite(suite), task, None, None)
+    check_device_name(device)
+    plan = make_plan(chosen, range(within(seeds, 1, 100_000, "seeds")), device, store)
+    running = Claims(results).running()
+    found = counts(plan, store, running)
+    print(f"{'scenario':28} {'done':>6} {'running':>8} {'failed':>7} {'elsewhere':>10} {'left':>6}")
+    for row in found:
+        print(f"{row.scenario:28} {row.done:6} {row.running:8} {row.failed:7} {row.elsewhere:10} {row.left:6}")
+    print("elsewhere: a result is there, of another machine or of other code; bench runs the cell again")
+    seconds = sum(row.seconds for row in found)
+    if seconds:
+        print(f"what is not done takes one worker about {duration(seconds)}")
+    for claim in running:
+        print(f"running for {duration(claim.seconds)}: {claim.file!a} on {claim.host!a}, process {claim.pid}")
+    for submitted in orders.read_all(results):
+        _say_outcome(outcome(submitted, results), make_console())
+
+
+@app.command(epilog="Example: amendbench tune --task class-forget --methods scrub,ssd --jobs 2")
+def tune(
+    task: TaskOption = None,
+    suite: SuiteOption = "embedded",
+    scenarios: ScenariosOption = None,
+    methods: MethodsOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "cpu",
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Choose hyper-parameters on the selection split and on seeds that are never reported; write them to the suite."""
+    from benchmark import environment, tuning
+    from benchmark.running import pool, session
+    from benchmark.running.records import RecordStore
+    from benchmark.suite import load_suite, select
+
+    console = make_console()
+    chosen = select(load_suite(suite), task, names(scenarios), None)
+    session.check_device(device)
+    workers = within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
+    environment.machine()
+    wanted = tuning.wanted(chosen, names(methods))
+    RecordStore(results).check_writable()
+    try:
+        tuning.tune(chosen, wanted, workers, device, results, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was tuned is written, the rest is not")
+        raise typer.Exit(130) from None
+
+
+def exit_code(records: Sequence[Record]) -> int:
+    """0 where all cells have a result, 1 where some have none, 3 where none has."""
+    failed = sum(record.status != "ok" for record in records)
+    return 0 if not failed else 3 if failed == len(records) else 1
+
+
+def _exit_with(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+def _say_outcome(found: Outcome, console: Console) -> None:
+    from rich.markup import escape
+
+    total = len(found.submission.orders)
+    console.print(
+        f"[bold]{escape(found.submission.id)}[/] ({escape(found.submission.engine)}): {total} cells, "
+        f"{len(found.done)} done, {found.running} running, {len(found.failed)} failed, {found.left} left"
+    )

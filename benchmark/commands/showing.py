@@ -1,0 +1,95 @@
+"""Commands that read what is there: boards, reports, exports and lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.options import (
+    MethodsOption,
+    ReportsOption,
+    ResultsOption,
+    ScenariosOption,
+    SuiteOption,
+    TaskOption,
+    app,
+    make_console,
+    names,
+)
+from benchmark.errors import InputError
+
+
+@app.command(epilog="Example: amendbench leaderboard --suite embedded --task class-forget --format json")
+def leaderboard(
+    suite: SuiteOption = "embedded",
+    task: TaskOption = None,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Print the board of the records that are there."""
+    import msgspec
+
+    from benchmark.errors import unknown
+    from benchmark.reporting.board import build_board
+    from benchmark.reporting.terminal import print_board
+    from benchmark.running.records import RecordStore
+    from benchmark.suite import load_suite
+    from benchmark.tasks import TASKS
+
+    if format not in ("table", "json"):
+        raise unknown("format", format, ("table", "json"))
+    if task is not None:
+        TASKS.get(task)
+    defined = load_suite(suite)
+    rows = build_board(RecordStore(results).all(defined.name), defined, task)
+    if format == "json":
+        print(json.dumps(msgspec.to_builtins(rows), indent=1))
+    elif rows:
+        print_board(rows, make_console())
+    else:
+        raise InputError(f"there are no such records in {results}; run: amendbench bench --suite {suite}")
+
+
+@app.command(epilog="Example: amendbench report --results results --reports reports")
+def report(results: ResultsOption = Path("results"), reports: ReportsOption = Path("reports")) -> None:
+    """Render the reports from the records, without running anything."""
+    from benchmark.reporting.terminal import publish
+    from benchmark.running.files import check_writable
+
+    check_writable(reports)
+    publish(results, reports, make_console())
+
+
+@app.command(
+    epilog="Examples: amendbench export --task class-forget --methods scrub --output card.yaml | "
+    "amendbench export --suite standard --format json"
+)
+def export(
+    suite: SuiteOption = "embedded",
+    task: TaskOption = None,
+    scenarios: ScenariosOption = None,
+    methods: MethodsOption = None,
+    format: Annotated[str, typer.Option(help="model-index or json.")] = "model-index",
+    output: Annotated[Path | None, typer.Option(help="A file; standard output if left out.")] = None,
+    source: Annotated[str | None, typer.Option(help="Address of the page that the numbers stand on.")] = None,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Write the board's numbers for other programs: a model card's metadata, or a plain list."""
+    from benchmark.reporting import export_command
+
+    export_command.export(suite, task, names(scenarios), names(methods), format, output, results, source)
+
+
+@app.command("list", epilog="Examples: amendbench list | amendbench list methods | amendbench list suites")
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="tasks, methods, suites, data, models or metrics; all if left out.")
+    ] = "all",
+) -> None:
+    """List what is registered."""
+    from benchmark.listing import print_listing
+
+    print_listing(what)
