@@ -6,8 +6,11 @@ interrupted.
 
 from __future__ import annotations
 
-import logging
+import errno
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -16,6 +19,7 @@ from benchmark.commands import running, showing
 from benchmark.commands.options import app
 from benchmark.errors import InputError, WorkersLost
 from benchmark.running.records import NotKept
+from benchmark.visible import log_visibly, visible
 
 __all__ = ["app", "main", "running", "showing"]
 
@@ -25,11 +29,12 @@ USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: bad input is one line on standard error and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    log_visibly()
     command: Any = typer.main.get_command(app)
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        code = command.main(args=given or ["--help"], prog_name="amendbench", standalone_mode=False)
+        with terminated_like_interrupted():
+            code = command.main(args=given or ["--help"], prog_name="amendbench", standalone_mode=False)
     except InputError as error:
         code = _bad_input(str(error))
     except USAGE_ERROR as error:
@@ -38,13 +43,35 @@ def main(arguments: list[str] | None = None) -> None:
         print("amendbench: interrupted; what was written stays, and the same command does the rest", file=sys.stderr)
         code = 130
     except (WorkersLost, NotKept) as error:
-        print(f"amendbench: {error}; what was finished is kept", file=sys.stderr)
-        code = 1
+        code = _stopped(f"{error}; what was finished is kept")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            raise
+        code = _stopped(f"{error}; what was finished is kept, and the same command does the rest")
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stopped(message: str) -> int:
+    print(visible(f"amendbench: {message}"), file=sys.stderr)
+    return 1
+
+
 def _bad_input(message: str) -> int:
-    print(f"amendbench: {message}", file=sys.stderr)
+    print(visible(f"amendbench: {message}"), file=sys.stderr)
     return 2
 
 

@@ -20,7 +20,6 @@ from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.running import pool, worker
 from benchmark.running.files import write_atomically
-from benchmark.running.session import terminated_like_interrupted
 from benchmark.seeding import derive
 from benchmark.suite import FOLDER, Scenario, Suite, Tuned
 from benchmark.tasks import TASKS
@@ -160,7 +159,6 @@ def tune(
     for slot in pool.slots(jobs, suite.threads, device):
         queue.put(slot)
     with (
-        terminated_like_interrupted(),
         ProcessPoolExecutor(jobs, spawn, worker.prepare, (queue, setting)) as executor,
         Progress(console=console, transient=True) as progress,
     ):

@@ -44,9 +44,9 @@ DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 
 def make_console() -> Console:
     """Standard output; as wide as the board where it is not a terminal."""
-    from rich.console import Console
+    from benchmark.commands.console import VisibleConsole
 
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=230)
+    return VisibleConsole(highlight=False) if sys.stdout.isatty() else VisibleConsole(highlight=False, width=230)
 
 
 def names(text: str | None) -> list[str] | None:

@@ -109,11 +109,10 @@ def run_cell(
 
     submitted = orders.read(results, submission) if submission else find(results, hashes[0])
     session.check_device(submitted.device)
-    with session.terminated_like_interrupted():
-        records = run_cells(results, submitted.id, hashes)
+    records = run_cells(results, submitted.id, hashes)
     for record in records:
         why = f": {record.failure.error}: {record.failure.message[:200]}" if record.failure else ""
-        print(f"{record.hash} {record.status}{why}")
+        print(visible(f"{record.hash} {record.status}{why}"))
     _exit_with(exit_code(records))
 
 
@@ -138,7 +137,8 @@ def collect(
     console = make_console()
     found = outcome(known[0], results)
     suite = load_suite(known[0].suite)
-    show(list(RecordStore(results).all(suite.name)), suite, results, reports, console)
+    if found.done or found.failed:
+        show(list(RecordStore(results).all(suite.name)), suite, results, reports, console)
     _say_outcome(found, console)
     if found.left or found.running:
         _exit_with(1 if found.done or found.failed else 3)

@@ -7,9 +7,10 @@ import io
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -29,6 +30,12 @@ NAME = re.compile(r"[^/\x00.][^/\x00]{0,150}")
 RUN = ".run"
 #: Folders below the results that hold something else than records.
 OTHERS = ("tuning", "ensembles", "speed", RUN)
+#: What is counted: up to the numbers that every reader of JSON takes.
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+#: What is beyond is no measurement, and sums of such numbers' squares are not finite.
+MOST = 1e100
+Real = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
 Status = Literal["ok", "failed", "timeout", "out-of-memory", "disqualified"]
 
 
@@ -49,16 +56,20 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     scenario: str
     settings: dict[str, Any]
     unit: str
-    seed: int
+    seed: Whole
     method: str
     kind: Kind
     parameters: dict[str, Any]
     device: str
-    threads: int
-    versions: dict[str, int]
+    threads: Whole
+    versions: dict[str, Whole]
     digests: dict[str, str]
     packages: dict[str, str]
     keeps: Literal["metrics", "forget-set outputs"] = "metrics"
+
+    def __post_init__(self) -> None:
+        # A default is left out of the encoding, and of the hash, if it is the very object: also after unpickling.
+        msgspec.structs.force_setattr(self, "keeps", sys.intern(self.keeps))
 
     @property
     def hash(self) -> str:
@@ -87,25 +98,25 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A metric: None where it is blank; ``n`` samples."""
 
-    value: float | None
-    n: int
+    value: Real | None
+    n: Whole
 
 
 class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the method calls cost; see benchmark.timing. ``cell_seconds`` is the whole cell, evaluation included."""
 
-    seconds: float
-    device_seconds: float
-    peak_bytes: int | None
+    seconds: Seconds
+    device_seconds: Seconds
+    peak_bytes: Whole | None
     exclusive: bool
-    cell_seconds: float
+    cell_seconds: Seconds
 
 
 class Count(msgspec.Struct, frozen=True, array_like=True):
     """Test samples of a group that were classified right, of ``n``."""
 
-    right: int
-    n: int
+    right: Whole
+    n: Whole
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,7 +132,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: Status
     failure: Failure | None
     metrics: dict[str, Value]
-    access: list[dict[str, dict[str, int]]]
+    access: list[dict[str, dict[str, Whole]]]
     cost: Cost
     flags: list[str]
     provenance: str

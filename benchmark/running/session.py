@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -90,20 +88,6 @@ def describe(plan: Plan, jobs: int, device: str, console: Console) -> None:
         console.print(f"[bold]all {len(plan.cells)} cells are cached; nothing to run[/]")
 
 
-@contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does."""
-
-    def stop(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def execute(
     plan: Plan,
     setting: pool.Setting,
@@ -131,7 +115,7 @@ def execute(
         TimeRemainingColumn(),
     )
     room = max(12, min(48, console.width - 60))
-    with terminated_like_interrupted(), Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("starting", total=sum(plan.seconds[c.hash] for c in todo), done=0, cells=len(todo))
 
         def starts(cell: Cell) -> None:

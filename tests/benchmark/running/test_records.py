@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from benchmark.errors import InputError
 from benchmark.running.files import key_hash, write_atomically
-from benchmark.running.records import SCHEMA, Cell, Cost, Failure, Record, RecordStore, Value
+from benchmark.running.records import SCHEMA, Cell, Cost, Failure, NotKept, Record, RecordStore, Value
 
 CELL = Cell(
     suite="smoke",
@@ -252,3 +253,72 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
         RecordStore(tmp_path / "file").check_writable()
     RecordStore(tmp_path / "new" / "folder").check_writable()
     assert not (tmp_path / "new").exists()  # looking leaves nothing behind
+
+
+def test_a_hash_is_the_same_however_the_cell_came(make_cell: Callable[..., Cell]) -> None:
+    """Made, unpickled, or decoded with or without what is left out."""
+    cell = make_cell("finetune")
+    told = msgspec.json.decode(msgspec.json.encode(cell)) | {"keeps": "".join(["met", "rics"])}
+    again = [pickle.loads(pickle.dumps(cell)), msgspec.convert(told, Cell), msgspec.structs.replace(cell, **told)]
+    assert "keeps" not in msgspec.to_builtins(cell)
+    assert {c.hash for c in [cell, *again]} == {cell.hash}
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "../../x", "/etc", ".hidden", "a\0b"])
+@pytest.mark.parametrize("field", ["suite", "scenario", "unit", "method", "device"])
+def test_nothing_is_written_outside_of_the_results(
+    make_record: Callable[..., Record], tmp_path: Path, field: str, name: str
+) -> None:
+    store = RecordStore(tmp_path / "deep" / "below" / "results")
+    cell = msgspec.structs.replace(make_record("finetune").cell, **{field: name})
+    with pytest.raises(NotKept, match="outside of"):
+        store.write(make_record("", cell=cell), {})
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_link_leads_nothing_outside(make_record: Callable[..., Record], tmp_path: Path) -> None:
+    record = make_record("finetune")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / record.cell.suite).symlink_to(outside)
+    with pytest.raises(NotKept, match="outside of"):
+        RecordStore(tmp_path / "results").write(record, {})
+    assert list(outside.iterdir()) == []
+    (tmp_path / "link").symlink_to(outside)
+    assert RecordStore(tmp_path / "link").write(record, {}) == record  # the folder itself may be elsewhere
+
+
+def test_links_pipes_and_large_files_are_left_out(
+    make_record: Callable[..., Record], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None of them hangs, and none leads outside."""
+    store = RecordStore(tmp_path)
+    paths = []
+    for seed in range(4):
+        record = make_record("finetune", seed=seed)
+        store.write(record, {})
+        paths.append(tmp_path / record.cell.file)
+    (tmp_path / "elsewhere").mkdir()
+    aside = tmp_path / "elsewhere" / "kept"
+    paths[0].replace(aside)
+    paths[0].symlink_to(aside)
+    paths[1].unlink()
+    os.mkfifo(paths[1])
+    with paths[2].open("ab") as file:
+        file.truncate(2**30)
+    assert [record.cell.seed for record in store.all()] == [3]
+    assert [text.count("left out") for text in caplog.messages] == [1, 1, 1]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_record(
+    make_record: Callable[..., Record], tmp_path: Path
+) -> None:
+    record = make_record("finetune")
+    path = tmp_path / record.cell.file
+    path.parent.mkdir(parents=True)
+    others = path.with_name(f".other-{path.name}.1.tmp")
+    for left in (path.with_name(f".{path.name}.1.tmp"), path.with_name(f".{path.stem}.npz.77.tmp"), others):
+        left.write_bytes(b"half")
+    RecordStore(tmp_path).write(record, {})
+    assert sorted(p.name for p in path.parent.iterdir()) == [others.name, path.name]

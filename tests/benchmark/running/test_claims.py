@@ -1,0 +1,129 @@
+"""Locks end with their process; of all processes one runs a cell, and what killed ones leave behind hinders nobody."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from benchmark.running import locks
+from benchmark.running.claims import Claims
+from benchmark.running.records import Cell
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def make(number: int = 0) -> Cell:
+    return Cell(
+        suite="s", task="t", scenario="c", settings={}, unit=f"u{number}", seed=number, method="m", kind="baseline",
+        parameters={}, device="cpu", threads=1, versions={}, digests={}, packages={},
+    )  # fmt: skip
+
+
+def hold(results: Path, cell: Cell, holding: Event, release: Event) -> None:
+    with Claims(results).hold(cell) as mine:
+        assert mine
+        holding.set()
+        release.wait(30)
+
+
+class Holder:
+    """Another process that is at a cell."""
+
+    def __init__(self, results: Path, cell: Cell) -> None:
+        holding, self.release = SPAWN.Event(), SPAWN.Event()
+        self.process = SPAWN.Process(target=hold, args=(results, cell, holding, self.release), daemon=True)
+        self.process.start()
+        assert holding.wait(30)
+
+
+def test_who_is_at_a_cell_has_it_alone(tmp_path: Path) -> None:
+    other = Holder(tmp_path, make())
+    with Claims(tmp_path).hold(make()) as mine:
+        assert not mine
+    with Claims(tmp_path).hold(make(1)) as mine:
+        assert mine
+    (claim,) = Claims(tmp_path).running()
+    assert (claim.file, claim.pid, claim.hash) == (make().file, other.process.pid, make().hash)
+    other.release.set()
+    other.process.join(10)
+    assert Claims(tmp_path).running() == []
+    with Claims(tmp_path).hold(make()) as mine:
+        assert mine
+    Claims(tmp_path).tidy()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cells_of_one_record_are_claimed_together(tmp_path: Path) -> None:
+    """Two versions of a cell write the same file."""
+    other = msgspec.structs.replace(make(), parameters={"lr": 1.0})
+    assert other.hash != make().hash
+    with Claims(tmp_path).hold(make()), Claims(tmp_path).hold(other) as mine:
+        assert not mine
+
+
+def test_a_killed_process_leaves_no_claim(tmp_path: Path) -> None:
+    other = Holder(tmp_path, make())
+    assert other.process.pid is not None
+    os.kill(other.process.pid, signal.SIGKILL)
+    other.process.join(10)
+    assert list((tmp_path / ".run" / "claims").iterdir())  # its files are there
+    assert Claims(tmp_path).running() == []  # and are no claim
+    with Claims(tmp_path).hold(make()) as mine:
+        assert mine
+        assert [claim.pid for claim in Claims(tmp_path).running()] == [os.getpid()]
+
+
+def test_looking_takes_no_claim_away(tmp_path: Path) -> None:
+    with Claims(tmp_path).hold(make()):
+        for _ in range(3):
+            assert len(Claims(tmp_path).running()) == 1
+        with Claims(tmp_path).hold(make()) as mine:
+            assert not mine
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"hash": 1}', b"[" * 5000])
+def test_a_note_that_cannot_be_read_is_no_claim(tmp_path: Path, content: bytes) -> None:
+    with Claims(tmp_path).hold(make()):
+        (note,) = (tmp_path / ".run" / "claims").glob("*.json")
+        note.write_bytes(content)
+        assert Claims(tmp_path).running() == []
+
+
+def add_one(path: Path, times: int) -> None:
+    for _ in range(times):
+        with locks.locked(path.with_suffix(".lock")):
+            value = int(path.read_text())
+            time.sleep(0.001)
+            path.write_text(str(value + 1))
+
+
+def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
+    """Although its file is removed each time: who waits for the removed one looks again."""
+    path = tmp_path / "count"
+    path.write_text("0")
+    processes = [SPAWN.Process(target=add_one, args=(path, 25)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert path.read_text() == "75"
+    assert [p.name for p in tmp_path.iterdir()] == ["count"]
+
+
+def test_a_lock_that_nobody_holds_is_left_alone_by_who_looks(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    assert not locks.is_held(path)
+    path.touch()
+    assert not locks.is_held(path)
+    assert path.exists()
+    with locks.try_lock(path) as free:
+        assert free
+        assert locks.is_held(path)
+    assert not path.exists()
