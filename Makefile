@@ -13,6 +13,8 @@ RESULTS ?= results
 REPORTS ?= reports
 FRESH   ?=
 ENSEMBLE ?=
+ENGINE  ?= local
+CLUSTER ?=
 
 READY := $(VENV)/.ready
 BENCH := $(VENV)/bin/amendbench
@@ -21,38 +23,51 @@ which   = $(if $(TASK),--task '$(TASK)') --suite '$(SUITE)'
 chosen  = $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(METHODS),--methods '$(METHODS)')
 where   = --results '$(RESULTS)' --reports '$(REPORTS)'
 how     = $(if $(JOBS),--jobs '$(JOBS)') --device '$(DEVICE)'
+engine  = --engine '$(ENGINE)' $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report status tune test lint clean
+.PHONY: help setup bench report status collect check verify tune test nightly lint clean
 
 help: ## show this help
 	@echo 'make bench TASK=class-forget    run a task of a suite and print its board'
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo '  bench takes TASK, SUITE=embedded, SCENARIOS, METHODS (a,b), SEEDS=3, JOBS, DEVICE=cpu, RESULTS, REPORTS, FRESH=1, ENSEMBLE=32'
+	@echo '  bench takes TASK, SUITE=embedded, SCENARIOS, METHODS (a,b), SEEDS=3, JOBS, DEVICE=cpu, RESULTS, REPORTS, FRESH=1, ENSEMBLE=32, ENGINE=slurm, CLUSTER'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,data,text,lrp,gan,dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,data,text,lrp,gan,slurm,speed,dev]'
 	@touch $@
 
 setup: $(READY) ## make the environment in .venv
 
 bench: $(READY) ## run what is not cached, then print and render the board
-	@$(BENCH) bench $(which) $(chosen) --seeds '$(SEEDS)' $(how) $(where) $(if $(FRESH),--fresh) $(if $(ENSEMBLE),--ensemble '$(ENSEMBLE)')
+	@$(BENCH) bench $(which) $(chosen) --seeds '$(SEEDS)' $(how) $(where) $(engine) $(if $(FRESH),--fresh) $(if $(ENSEMBLE),--ensemble '$(ENSEMBLE)')
 
 report: $(READY) ## render reports/ from results/
 	@$(BENCH) report $(where)
 
-status: $(READY) ## say what is done, failed and left
+status: $(READY) ## say what is done, running, failed and left
 	@$(BENCH) status $(which) --seeds '$(SEEDS)' --device '$(DEVICE)' --results '$(RESULTS)'
+
+collect: $(READY) ## print the board of what was submitted (ENGINE=slurm) and render the reports
+	@$(BENCH) collect $(where)
+
+check: $(READY) ## the regression gate: run a small set of cells again and compare with the committed records
+	@$(BENCH) check --results '$(RESULTS)' $(if $(JOBS),--jobs '$(JOBS)')
+
+verify: $(READY) ## score stored predictions again and check every record
+	@$(BENCH) verify --results '$(RESULTS)'
 
 tune: $(READY) ## choose hyper-parameters on the selection split and write them to the suite
 	@$(BENCH) tune $(which) $(chosen) $(how) --results '$(RESULTS)'
 
 test: $(READY) ## run the tests
 	$(VENV)/bin/python -m pytest -n auto
+
+nightly: $(READY) ## the long profiles: a hundred kills, 10,000 hostile inputs, every cell of a seed twice
+	AMENDBENCH_TESTS=nightly $(VENV)/bin/python -m pytest -n auto -m nightly
 
 lint: $(READY) ## check style and types
 	$(VENV)/bin/ruff check .

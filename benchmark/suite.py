@@ -12,6 +12,7 @@ import msgspec
 from benchmark.config import convert, read_toml
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
+from benchmark.resources import Resources, check_resources
 from benchmark.tasks import TASKS, Task
 
 #: What a suite or a scenario may be called: it becomes the name of a folder.
@@ -43,7 +44,7 @@ class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SuiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A suite file. ``threads`` is how many a cell uses; ``timeout`` is in seconds."""
+    """A suite file. ``threads`` is how many a cell uses, ``timeout`` its limit in seconds; ``resources``: for Slurm."""
 
     name: str
     summary: str
@@ -52,6 +53,7 @@ class SuiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tuning: Tuning
     scenarios: dict[str, dict[str, Any]]
     hyperparameters: dict[str, dict[str, Tuned]] = {}
+    resources: dict[str, Resources] = {}
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -74,6 +76,7 @@ class Suite(msgspec.Struct, frozen=True):
     tuning: Tuning
     scenarios: dict[str, Scenario]
     path: str
+    resources: dict[str, Resources] = {}
 
 
 def suite_names() -> list[str]:
@@ -94,7 +97,10 @@ def load_suite(name: str) -> Suite:
         if scenario not in file.scenarios:
             raise InputError(f"{path.name}: hyperparameters: {unknown('scenario', scenario, file.scenarios)}")
     scenarios = {key: _scenario(key, raw, file, path.name) for key, raw in file.scenarios.items()}
-    return Suite(file.name, file.summary, file.threads, file.timeout, file.tuning, scenarios, str(path))
+    check_resources(file.resources, file.scenarios, path.name)
+    return Suite(
+        file.name, file.summary, file.threads, file.timeout, file.tuning, scenarios, str(path), file.resources
+    )
 
 
 def _check_file(file: SuiteFile, where: str) -> None:

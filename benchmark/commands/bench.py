@@ -135,7 +135,7 @@ def _submit(request: Request, plan: Plan, console: Console) -> int:
     slurm.check_available()
     ordered = orders.submission(plan, request.suite, request.engine, request.device, fresh=request.fresh)
     _keep(ordered, request.results)
-    submitted = slurm.submit(ordered, request.results, cluster, console)
+    submitted = slurm.submit(ordered, request.results, cluster, console, request.suite.resources)
     console.print(f"submitted as [bold]{ordered.id}[/]: {submitted}")
     told = f"amendbench status[/] says how far it is, [bold]amendbench collect {ordered.id}[/] shows the board"
     console.print(f"[bold]{told}")
