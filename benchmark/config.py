@@ -14,25 +14,44 @@ import msgspec
 from benchmark.errors import InputError, unknown
 
 T = TypeVar("T")
+#: Bytes of a file, dots on a line, and levels of tables in tables: no file that people write comes near.
+LARGEST, MOST_DOTS, DEEPEST = 2**20, 200, 32
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file; InputError if it cannot be read."""
+    """The content of a TOML file; InputError if it cannot be read, or is more than anybody writes."""
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        content = tomllib.loads(_text(path))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise InputError(f"{path}: {error}") from error
-    _check_finite(content, path.name)
+    _check(content, path.name)
     return content
 
 
-def _check_finite(content: Any, where: str) -> None:
-    """InputError for a number that is not one."""
+def _text(path: Path) -> str:
+    """The file's text; ValueError where reading it would take long: pipes, devices, and keys of thousands of parts."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, more than {LARGEST:,}")
+    text = path.read_text("utf-8")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.count(".") > MOST_DOTS:  # the parser's time goes with the square of a key's parts
+            raise ValueError(f"line {number} has more than {MOST_DOTS} dots")
+    return text
+
+
+def _check(content: Any, where: str, depth: int = 0) -> None:
+    """InputError for what is nested without end, and for numbers that are none or have more than 64 bits."""
+    if depth > DEEPEST:
+        raise InputError(f"{where}: it is nested more than {DEEPEST} levels deep")
     if isinstance(content, float) and not math.isfinite(content):
         raise InputError(f"{where} must be a finite number, not {content}")
+    if isinstance(content, int) and not -(2**63) <= content < 2**63:
+        raise InputError(f"{where} must be a number of at most 64 bits")
     inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for name, value in inner:
-        _check_finite(value, f"{where}: {name}")
+        _check(value, f"{where}: {name}", depth + 1)
 
 
 def convert(content: Any, kind: type[T], where: str) -> T:
@@ -41,7 +60,7 @@ def convert(content: Any, kind: type[T], where: str) -> T:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         message = str(error)
-        missed = re.search(r"unknown field `(.+?)`", message)
+        missed = re.search(r"unknown field `(.*?)`", message, re.DOTALL)
         if missed:
             near = unknown("key", missed[1], _fields(kind))
             at = re.search(r"at `\$\.?(.*)`", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,11 @@ def _submit(request: Request, plan: Plan, console: Console) -> int:
     slurm.check_available()
     ordered = orders.submission(plan, request.suite, request.engine, request.device, fresh=request.fresh)
     _keep(ordered, request.results)
-    submitted = slurm.submit(ordered, request.results, cluster, console, request.suite.resources)
+    try:
+        submitted = slurm.submit(ordered, request.results, cluster, console, request.suite.resources)
+    except InputError:
+        shutil.rmtree(ordered.folder(request.results))  # nobody has these orders
+        raise
     console.print(f"submitted as [bold]{ordered.id}[/]: {submitted}")
     told = f"amendbench status[/] says how far it is, [bold]amendbench collect {ordered.id}[/] shows the board"
     console.print(f"[bold]{told}")

@@ -24,6 +24,7 @@ from benchmark.commands.options import (
     within,
 )
 from benchmark.errors import InputError, unknown
+from benchmark.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

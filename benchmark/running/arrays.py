@@ -122,8 +122,8 @@ def _array(name: str, raw: bytes) -> np.ndarray:
         raise ArraysError(f"array {name}: shape {shape} takes {promised:,} bytes, but {there:,} are there")
     if dtype == np.bool_ and raw[start + length :].strip(b"\x00\x01"):
         raise ArraysError(f"array {name}: a truth value is neither 0 nor 1")
-    order = "F" if found["order"] == "True" else "C"
-    return np.ndarray(shape, dtype, raw, start + length, order=order).copy(order)
+    flat = np.frombuffer(raw, dtype, offset=start + length) if promised else np.empty(0, dtype)
+    return flat.reshape(shape, order="F" if found["order"] == "True" else "C").copy("K")
 
 
 def _shape(name: str, told: str) -> tuple[int, ...]:

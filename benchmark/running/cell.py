@@ -23,7 +23,7 @@ from benchmark.running import locks
 from benchmark.running.amending import amend, violations
 from benchmark.running.context import Context
 from benchmark.running.files import key_hash
-from benchmark.running.records import SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
+from benchmark.running.records import MOST, SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
 from benchmark.suite import Scenario
 from benchmark.tasks import TASKS, Evaluation, Selected
 from benchmark.timing import Stopwatch
@@ -138,7 +138,8 @@ def _failure(error: Exception) -> tuple[Status, Failure]:
 
 
 def _finite(value: float | None) -> float | None:
-    return None if value is None or value != value or abs(value) == float("inf") else value
+    """What a record may hold of it: nothing of what is no number, or is so large that it might as well be none."""
+    return value if value is not None and abs(value) <= MOST else None
 
 
 def device_name(device: torch.device) -> str:

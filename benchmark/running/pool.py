@@ -34,6 +34,8 @@ log = logging.getLogger("amendbench")
 KEEP_MEMORY = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 #: Idle workers that may die in a row before the run gives up.
 MOST_LOST = 10
+#: Seconds between a worker's death by a signal and its record.
+GRACE = 0.5
 #: Seconds after which a cell that another run is at is looked at again.
 PAUSE = 1.0
 
@@ -163,6 +165,8 @@ def _poll(at: Worker, setting: Setting, store: RecordStore) -> Reply | None:
         return _lost(cell, "timeout", failure, seconds, setting, store)
     if not at.process.is_alive():
         code = at.process.exitcode
+        if code is not None and code < 0:  # who kills a whole job kills this process next, and there is no failure
+            time.sleep(GRACE)
         killed = code == -signal.SIGKILL
         why = "killed, probably for want of memory" if killed else f"exit code {code}"
         failure = Failure("WorkerDied", f"the worker process ended: {why}")

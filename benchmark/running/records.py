@@ -198,15 +198,16 @@ class RecordStore:
         path = self.root / file
         try:
             record = msgspec.json.decode(read_regular(path, LARGEST), type=Record)
+            expected = {"schema": SCHEMA, "hash": record.cell.hash, "path": os.path.normpath(file)}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError, OverflowError) as error:  # the last: numbers of over 64 bits
             log.warning("record %s is left out: %s", path, error)
             return None
-        expected = {"schema": SCHEMA, "hash": record.cell.hash, "path": os.path.normpath(file)}
         found = {"schema": record.schema, "hash": record.hash, "path": record.cell.file}
         wrong = [what for what in expected if expected[what] != found[what]]
-        if wrong:
+        if wrong or not record.cell.has_plain_names():
+            wrong = wrong or ["path, which is made of names with slashes or of none,"]
             log.warning("record %s is left out: its %s does not match", path, " and ".join(wrong))
             return None
         return record

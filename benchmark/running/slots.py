@@ -29,7 +29,11 @@ def slots(jobs: int, threads: int, device: str) -> list[Slot]:
         gpus = visible_gpus(device)
         return [Slot((), jobs <= len(gpus), gpus[i % len(gpus)]) for i in range(jobs)]
     available = environment.cores()
-    if jobs * threads > len(available):
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    unbound = granted.isdecimal() and int(granted) < len(
+        available
+    )  # other tasks see the same cores and would take them
+    if unbound or jobs * threads > len(available):
         return [Slot((), False)] * jobs
     return [Slot(tuple(available[i * threads : (i + 1) * threads]), True) for i in range(jobs)]
 

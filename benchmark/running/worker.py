@@ -5,7 +5,6 @@ Running a cell is idempotent: one whose result is there is not run again, and on
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -21,6 +20,7 @@ from benchmark.running.claims import Claims
 from benchmark.running.plan import is_current, is_of_here
 from benchmark.running.records import Cell, NotKept, Record, RecordStore
 from benchmark.running.slots import VISIBLE, Slot
+from benchmark.visible import log_visibly
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context
@@ -121,7 +121,7 @@ def settle(slot: Slot, setting: Setting) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if slot.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, slot.cores)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    log_visibly()
     from benchmark.determinism import make_deterministic
     from benchmark.timing import warm_up
 

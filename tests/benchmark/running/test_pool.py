@@ -212,6 +212,15 @@ def test_workers_have_cores_of_their_own_where_there_are_enough(monkeypatch: pyt
     assert (default_jobs(1, "cpu"), default_jobs(4, "cpu"), default_jobs(8, "cpu")) == (6, 1, 1)
 
 
+def test_a_task_of_slurm_that_is_not_bound_takes_no_cores_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tasks of the node see the same cores."""
+    monkeypatch.setattr("benchmark.environment.cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert slots(1, 1, "cpu") == [Slot((), False)]
+    monkeypatch.setattr("benchmark.environment.cores", lambda: [2])
+    assert slots(1, 1, "cpu") == [Slot((2,), True)]
+
+
 def test_workers_have_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5f")
     assert default_jobs(1, "cuda") == 2
