@@ -15,13 +15,13 @@ from typing import Any
 
 import typer
 
-from benchmark.commands import running, showing
+from benchmark.commands import running, showing, trusting
 from benchmark.commands.options import app
 from benchmark.errors import InputError, WorkersLost
 from benchmark.running.records import NotKept
 from benchmark.visible import log_visibly, visible
 
-__all__ = ["app", "main", "running", "showing"]
+__all__ = ["app", "main", "running", "showing", "trusting"]
 
 #: Of click, or of the copy of it that typer brings.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

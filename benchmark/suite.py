@@ -17,7 +17,7 @@ from benchmark.tasks import TASKS, Task
 
 #: What a suite or a scenario may be called: it becomes the name of a folder.
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-RESERVED = ("spaces", "tuning", "ensembles", "speed")
+RESERVED = ("spaces", "tuning", "ensembles", "gate", "speed")
 FOLDER = Path(__file__).parent / "suites"
 
 

@@ -51,7 +51,7 @@ def run_bench(request: Request, console: Console) -> int:
         f"[bold]suite {request.suite.name}[/], seeds 0 to {request.seeds - 1}: {len(request.suite.scenarios)} scenarios"
     )
     where = request.device if request.engine == "local" else f"{request.device} through {request.engine}"
-    session.describe(plan, request.jobs, where, console)
+    session.describe(plan, request.jobs if request.engine == "local" else None, where, console)
     grown = _plan_members(request, store, console)
     if request.dry_run:
         return 0

@@ -58,3 +58,9 @@ def within(value: int, least: int, most: int, name: str) -> int:
     if not least <= value <= most:
         raise InputError(f"{name} must be {least} to {most}, not {value}")
     return value
+
+
+def exit_with(code: int) -> None:
+    """End the command with an exit code other than 0; go on where it is 0."""
+    if code:
+        raise typer.Exit(code)

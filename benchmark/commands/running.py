@@ -18,6 +18,7 @@ from benchmark.commands.options import (
     SuiteOption,
     TaskOption,
     app,
+    exit_with,
     make_console,
     names,
     whole,
@@ -93,7 +94,7 @@ def bench(
         engine=engine,
         cluster=cluster,
     )
-    _exit_with(run_bench(request, make_console()))
+    exit_with(run_bench(request, make_console()))
 
 
 @app.command(
@@ -114,7 +115,7 @@ def run_cell(
     for record in records:
         why = f": {record.failure.error}: {record.failure.message[:200]}" if record.failure else ""
         print(visible(f"{record.hash} {record.status}{why}"))
-    _exit_with(exit_code(records))
+    exit_with(exit_code(records))
 
 
 @app.command(epilog="Examples: amendbench collect | amendbench collect 20260301-101500-3fa9c1")
@@ -142,8 +143,8 @@ def collect(
         show(list(RecordStore(results).all(suite.name)), suite, results, reports, console)
     _say_outcome(found, console)
     if found.left or found.running:
-        _exit_with(1 if found.done or found.failed else 3)
-    _exit_with(exit_code([*found.done, *found.failed]))
+        exit_with(1 if found.done or found.failed else 3)
+    exit_with(exit_code([*found.done, *found.failed]))
 
 
 @app.command(epilog="Examples: amendbench status --suite embedded --seeds 10 | watch amendbench status --suite smoke")
@@ -216,11 +217,6 @@ def exit_code(records: Sequence[Record]) -> int:
     """0 where all cells have a result, 1 where some have none, 3 where none has."""
     failed = sum(record.status != "ok" for record in records)
     return 0 if not failed else 3 if failed == len(records) else 1
-
-
-def _exit_with(code: int) -> None:
-    if code:
-        raise typer.Exit(code)
 
 
 def _say_outcome(found: Outcome, console: Console) -> None:

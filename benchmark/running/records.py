@@ -29,11 +29,11 @@ NAME = re.compile(r"[^/\x00.][^/\x00]{0,150}")
 #: Folder below the results with what runs are at; nothing in it is published.
 RUN = ".run"
 #: Folders below the results that hold something else than records.
-OTHERS = ("tuning", "ensembles", "speed", RUN)
+OTHERS = ("tuning", "ensembles", "gate", "speed", RUN)
 #: What is counted: up to the numbers that every reader of JSON takes.
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-#: What is beyond is no measurement, and sums of such numbers' squares are not finite.
-MOST = 1e100
+#: What is beyond is no measurement; of smaller numbers products and squares are finite.
+MOST = 1e30
 Real = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
 Status = Literal["ok", "failed", "timeout", "out-of-memory", "disqualified"]
@@ -223,14 +223,16 @@ class RecordStore:
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
         """What the record's metrics come from; empty where that is not kept here or is not what was written."""
-        import numpy as np
+        from benchmark.running.arrays import MOST_BYTES, read_arrays
 
         path = (self.root / record.cell.file).with_suffix(".npz")
-        if record.arrays is None or not path.is_file():
+        if record.arrays is None or not path.exists():
             return {}
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != record.arrays:
-            log.warning("%s is left out: its checksum does not match", path)
+        try:
+            content = read_regular(path, MOST_BYTES)
+            if hashlib.sha256(content).hexdigest() != record.arrays:
+                raise ValueError("its checksum does not match")
+            return read_arrays(content)
+        except (OSError, ValueError) as error:
+            log.warning("%s is left out: %s", path, error)
             return {}
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return dict(stored)

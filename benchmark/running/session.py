@@ -68,18 +68,17 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds > 120 else f"{seconds:.0f} s"
 
 
-def describe(plan: Plan, jobs: int, device: str, console: Console) -> None:
-    """Print what is about to run."""
+def describe(plan: Plan, jobs: int | None, device: str, console: Console) -> None:
+    """Print what is about to run; without ``jobs`` somebody else says how many cells run at once."""
     todo = plan.todo
     blocks = Counter(f"{cell.task} / {cell.scenario}" for cell in plan.cells)
     for block, total in blocks.items():
         left = sum(f"{cell.task} / {cell.scenario}" == block for cell in todo)
         console.print(f"  {escape(block)}: {total} cells, {total - left} cached, {left} to run")
     if todo:
-        time = duration(plan.estimate(jobs))
-        console.print(
-            f"[bold]{len(todo)} of {len(plan.cells)} cells to run[/] on {device}, {jobs} at a time; about {time}"
-        )
+        time = duration(plan.estimate(jobs or 1))
+        pace = f", {jobs} at a time; about {time}" if jobs else f"; about {time} of one worker"
+        console.print(f"[bold]{len(todo)} of {len(plan.cells)} cells to run[/] on {device}{pace}")
         if plan.elsewhere:
             console.print(
                 f"{plan.elsewhere} of them have results of another machine or of other code, which are replaced"

@@ -213,12 +213,10 @@ def test_arrays_are_never_unpickled(store: RecordStore, tmp_path: Path) -> None:
     hostile[0] = Explosive()
     np.savez(path, a=hostile)
     trusting = record(arrays=hashlib.sha256(path.read_bytes()).hexdigest())  # whoever can write one can write both
-    with pytest.raises(ValueError, match="allow_pickle"):
-        store.arrays(trusting)
+    assert store.arrays(trusting) == {}
     path.write_bytes(pickle.dumps(Explosive()))
     trusting = record(arrays=hashlib.sha256(path.read_bytes()).hexdigest())
-    with pytest.raises(ValueError, match="pickle"):
-        store.arrays(trusting)
+    assert store.arrays(trusting) == {}
     assert not (tmp_path / "exploded").exists()
 
 

@@ -1,0 +1,1 @@
+"""Whether records are what they say: verified as files, and made again."""
