@@ -76,11 +76,13 @@ class Agreement(msgspec.Struct, frozen=True):
     """The level at which two records agree, and all that differs.
 
     ``undecided``: why it could not be told whether they agree statistically; empty where it could, or need not.
+    ``added``: metrics that today's code has and the kept record's did not, which cannot be compared.
     """
 
     level: Level
     differences: list[Difference]
     undecided: str = ""
+    added: tuple[str, ...] = ()
 
 
 _ORDER: tuple[Level, ...] = ("strict", "close", "statistical", "none")
@@ -119,14 +121,16 @@ def agreement(found: Record, kept: Record, others: Sequence[Record] = ()) -> Agr
 
 
 def _of_results(found: Record, kept: Record, others: Sequence[Record], fields: list[Difference]) -> Agreement:
-    names = [name for name in {**kept.metrics, **found.metrics} if not is_timing(name)]
+    moved = found.cell.digests != kept.cell.digests
+    added = tuple(name for name in found.metrics if moved and name not in kept.metrics)
+    names = [name for name in {**kept.metrics, **found.metrics} if not is_timing(name) and name not in added]
     metrics = [_difference(name, found, kept, others, len(names)) for name in names]
     differences = [d for d in metrics if d is not None] + fields
     level: Level = max((d.within for d in differences), key=_ORDER.index, default="strict")
     if level == "close" and not kept.metrics:  # outputs alone, and these differ: nothing says how much
         level = "none"
     few = level == "none" and bool(kept.metrics) and len(others) < FEWEST_OTHERS
-    return Agreement(level, differences, _UNDECIDED.format(len(others), FEWEST_OTHERS) if few else "")
+    return Agreement(level, differences, _UNDECIDED.format(len(others), FEWEST_OTHERS) if few else "", added)
 
 
 _UNDECIDED = "only {} other seeds of this row are there; from {} on they would say what spread is to be expected"

@@ -209,6 +209,8 @@ def _print_agreement(compared: Agreement, kept: Record, found: Record, console: 
         console.print(_table(compared))
     same = sum(name in found.metrics and found.metrics[name] == kept.metrics[name] for name in kept.metrics)
     timings = sum(map(is_timing, kept.metrics))
+    if compared.added:
+        console.print(f"  not compared, because the record does not have them: {', '.join(compared.added)}")
     if kept.metrics:
         console.print(f"  {same} of {len(kept.metrics) - timings} metrics are equal")
     console.print(f"  seconds of the method's calls: {kept.cost.seconds:.3g} then, {found.cost.seconds:.3g} now")

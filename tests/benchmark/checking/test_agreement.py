@@ -125,6 +125,18 @@ def test_a_metric_that_is_no_longer_known_is_compared(pair: Callable[..., Agreem
     assert pair({"gone": 1.0}, {"gone": 1.1}).level == "none"
 
 
+def test_a_metric_that_moved_code_adds_is_not_compared(make_record: Make, make_cell: Callable[..., Cell]) -> None:
+    cell = make_cell("svd-forgetting")
+    moved = msgspec.structs.replace(cell, digests={"task": "0"})
+    found = {NAME: 97.0, "mia.loss.auc": 50.0}
+    compared = agreement(make_record("", found, cell=moved), make_record("", {NAME: 97.0}, cell=cell))
+    assert compared == Agreement("strict", [], added=("mia.loss.auc",))
+    compared = agreement(make_record("", {NAME: 97.0}, cell=moved), make_record("", found, cell=cell))
+    assert compared.level == "none"  # one that it no longer gives is lost
+    compared = agreement(make_record("", found, cell=cell), make_record("", {NAME: 97.0}, cell=cell))
+    assert compared.level == "none"  # the same code gives the same metrics
+
+
 def test_outputs_alone_have_no_tolerance(pair: Callable[..., Agreement]) -> None:
     assert pair({}, {}, arrays="another").level == "none"
 
