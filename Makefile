@@ -64,10 +64,10 @@ tune: $(READY) ## choose hyper-parameters on the selection split and write them 
 	@$(BENCH) tune $(which) $(chosen) $(how) --results '$(RESULTS)'
 
 test: $(READY) ## run the tests
-	$(VENV)/bin/python -m pytest -n auto
+	$(VENV)/bin/python -m pytest -n auto --benchmark-disable
 
 nightly: $(READY) ## the long profiles: a hundred kills, 10,000 hostile inputs, every cell of a seed twice
-	AMENDBENCH_TESTS=nightly $(VENV)/bin/python -m pytest -n auto -m nightly
+	AMENDBENCH_TESTS=nightly $(VENV)/bin/python -m pytest -n auto --benchmark-disable -m nightly
 
 lint: $(READY) ## check style and types
 	$(VENV)/bin/ruff check .

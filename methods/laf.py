@@ -47,6 +47,10 @@ BATCH = 250
 Pair = tuple[float, float]
 
 
+#: Mean losses of every epoch that a forgotten model has with it, in the order in which they are kept.
+CURVES = ("unlearn", "align", "vae", "vae.forget")
+
+
 class Settings(NamedTuple):
     """Everything that Steps 1 and 2 depend on; temperature is tau, latent_dim the width of the VAE's code z."""
 
@@ -219,8 +223,8 @@ def steps_1_and_2(problem: ForgetProblem, s: Settings) -> dict[str, Tensor]:
     h, vae = fit_vae(problem, "h", torch.cat([e_r, e_f]), s)
     h_f, vae_forget = fit_vae(problem, "h_f", e_f, s)
     curve = unlearn(problem, h, h_f, e_r, e_f, s)
-    curves = {"unlearn": [L_UE for L_UE, _ in curve], "align": [L_RA for _, L_RA in curve]}
-    curves |= {"vae": vae, "vae.forget": vae_forget}
+    means = [L_UE for L_UE, _ in curve], [L_RA for _, L_RA in curve], vae, vae_forget
+    curves = dict(zip(CURVES, means, strict=True))
     state = {f"model.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
     return state | {f"curve.{name}": torch.tensor(values, dtype=torch.float64) for name, values in curves.items()}
 
@@ -230,13 +234,10 @@ def forgotten(problem: ForgetProblem, s: Settings) -> nn.Module:
     if min(s.latent_dim, s.batch_size, s.vae_batch_size) < 1 or min(s.epochs, s.vae_epochs) < 0 or s.temperature <= 0:
         raise InputError("laf: latent_dim and batch sizes must be at least 1, epochs at least 0, temperature above 0")
     tensors = problem.stage("laf", lambda: steps_1_and_2(problem, s), **s._asdict())
-    state, curves = (
-        {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
-        for part in ("model.", "curve.")
-    )
     model = problem.model.eval()
-    model.load_state_dict(state)
-    setattr(model, "curves", {name: curve.tolist() for name, curve in curves.items()})  # noqa: B010 - for mypy
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    curves = {name: tensors[f"curve.{name}"].tolist() for name in CURVES}  # a stage has its tensors in any order
+    setattr(model, "curves", curves)  # noqa: B010 - for mypy
     return model
 
 
