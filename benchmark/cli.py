@@ -20,6 +20,7 @@ from benchmark.commands.options import app
 from benchmark.errors import InputError, WorkersLost
 from benchmark.running.records import NotKept
 from benchmark.visible import log_visibly, visible
+from benchmark.weights import tensors_only
 
 __all__ = ["app", "main", "running", "showing", "trusting"]
 
@@ -30,6 +31,7 @@ USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: bad input is one line on standard error and exit code 2."""
     log_visibly()
+    tensors_only()
     command: Any = typer.main.get_command(app)
     try:
         given = sys.argv[1:] if arguments is None else arguments

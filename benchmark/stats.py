@@ -96,9 +96,13 @@ def paired_t_p(differences: Sequence[float]) -> float:
     mean = math.fsum(differences) / n
     if max(differences) == min(differences):
         return float(differences[0] == 0)
+    error = _standard_error(differences)
+    if error == 0:  # squares of differences that small are 0, and a p value has no scale
+        largest = max(map(abs, differences))
+        return paired_t_p([difference / largest for difference in differences])
     from scipy.special import stdtr
 
-    return float(2 * stdtr(n - 1, -abs(mean) / _standard_error(differences)))
+    return float(2 * stdtr(n - 1, -abs(mean) / error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

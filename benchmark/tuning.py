@@ -16,10 +16,12 @@ from rich.progress import Progress
 
 from benchmark import environment
 from benchmark.config import convert, read_toml
+from benchmark.contracts import Parameter
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.running import pool, worker
 from benchmark.running.files import write_atomically
+from benchmark.running.records import check_inside
 from benchmark.seeding import derive
 from benchmark.suite import FOLDER, Scenario, Suite, Tuned
 from benchmark.tasks import TASKS
@@ -39,6 +41,13 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: float | None = None
     log: bool = False
     choices: list[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.choices is None:
+            if self.low is None or self.high is None or not self.low <= self.high or (self.log and self.low <= 0):
+                raise ValueError("give choices, or low and high above it, which are above 0 on a logarithmic scale")
+        elif not self.choices or self.low is not None or self.high is not None:
+            raise ValueError("choices must be some, and stand without low and high")
 
     def nearest(self, value: Any) -> Any:
         """``value`` where it may be taken, else the first choice or the end of the range that is next to it."""
@@ -119,11 +128,20 @@ def _spaces(path: Path, task: str) -> dict[str, dict[str, Range]]:
     for method, ranges in found.items():
         name = method.partition("@")[0]
         where = next((t for t in (task, *FORGETTING) if METHODS.has(name, t)), task)
-        known = METHODS.get(name, where).defaults()
-        for name in ranges:
+        known = {parameter.name: parameter for parameter in METHODS.get(name, where).parameters}
+        for name, space in ranges.items():
             if name not in known:
                 raise InputError(f"{path.name}: {method}: {unknown('hyper-parameter', name, known)}")
+            _check_space(space, known[name], f"{path.name}: {method}")
     return found
+
+
+def _check_space(space: Range, parameter: Parameter, where: str) -> None:
+    """InputError unless the hyper-parameter may have the values of its space."""
+    for choice in space.choices or ():
+        parameter.check(choice, where)
+    if space.choices is None and parameter.type not in ("int", "float"):
+        raise InputError(f"{where}: {parameter.name} is of type {parameter.type}, and needs choices, not low and high")
 
 
 def space_of(known: Mapping[str, dict[str, Range]], scenario: Scenario, method: str) -> dict[str, Range]:
@@ -283,6 +301,7 @@ def _keep(study: Study, results: Path, suite: Path) -> None:
     import tomlkit
 
     folder = results / "tuning" / study.suite / study.task / study.scenario
+    check_inside(folder / f"{study.method}.json", results)
     write_atomically(folder / f"{study.method}.json", msgspec.json.format(msgspec.json.encode(study), indent=1) + b"\n")
     document = tomlkit.parse(suite.read_text("utf-8"))
     table = document.setdefault("hyperparameters", tomlkit.table(is_super_table=True))

@@ -20,7 +20,7 @@ from benchmark.reporting.terminal import print_board, publish
 from benchmark.running import ensembles, orders, pool, session
 from benchmark.running.files import check_writable
 from benchmark.running.orders import Submission
-from benchmark.running.plan import Plan, make_plan
+from benchmark.running.plan import Plan, machine, make_plan
 from benchmark.running.records import Record, RecordStore
 from benchmark.suite import Suite
 
@@ -84,7 +84,7 @@ def _check(request: Request) -> None:
         if request.engine != "local":
             raise InputError(f"ensembles are grown by the engine local, not by {request.engine}")
     if not request.dry_run:
-        environment.machine()
+        machine()
         RecordStore(request.results).check_writable()
         check_writable(request.reports)
 
@@ -107,6 +107,7 @@ def _run(request: Request, plan: Plan, grown: Plan | None, console: Console) -> 
         console.print("[bold]the first seed is done[/]; the others follow")
         print_board(build_board(found, request.suite), console)
 
+    session.tidy_cache(environment.cache_root())
     setting = pool.Setting(
         request.results,
         environment.cache_root(),

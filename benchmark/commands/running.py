@@ -80,6 +80,8 @@ def bench(
         session.check_device(device)
     else:
         session.check_device_name(device)  # where it is submitted there need be no GPU
+        if ":" in device:
+            raise InputError(f"device {device!r}: which GPU a task has is Slurm's to say; use cuda")
     many = 1 if engine != "local" else pool.default_jobs(chosen.threads, device) if jobs is None else jobs
     request = Request(
         suite=chosen,
@@ -106,12 +108,9 @@ def run_cell(
     submission: Annotated[str | None, typer.Option(help="Where they were ordered; the newest if left out.")] = None,
 ) -> None:
     """Run ordered cells in this process's place; what is done already stays as it is."""
-    from benchmark.running import orders, session
     from benchmark.running.run_cells import find, run_cells
 
-    submitted = orders.read(results, submission) if submission else find(results, hashes[0])
-    session.check_device(submitted.device)
-    records = run_cells(results, submitted.id, hashes)
+    records = run_cells(results, submission or find(results, hashes[0]).id, hashes)
     for record in records:
         why = f": {record.failure.error}: {record.failure.message[:200]}" if record.failure else ""
         print(visible(f"{record.hash} {record.status}{why}"))
@@ -169,7 +168,7 @@ def status(
     check_device_name(device)
     plan = make_plan(chosen, range(within(seeds, 1, 100_000, "seeds")), device, store)
     running = Claims(results).running()
-    found = counts(plan, store, running)
+    found = counts(plan, running)
     print(f"{'scenario':28} {'done':>6} {'running':>8} {'failed':>7} {'elsewhere':>10} {'left':>6}")
     for row in found:
         print(f"{row.scenario:28} {row.done:6} {row.running:8} {row.failed:7} {row.elsewhere:10} {row.left:6}")
@@ -194,8 +193,9 @@ def tune(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Choose hyper-parameters on the selection split and on seeds that are never reported; write them to the suite."""
-    from benchmark import environment, tuning
+    from benchmark import tuning
     from benchmark.running import pool, session
+    from benchmark.running.plan import machine
     from benchmark.running.records import RecordStore
     from benchmark.suite import load_suite, select
 
@@ -203,7 +203,7 @@ def tune(
     chosen = select(load_suite(suite), task, names(scenarios), None)
     session.check_device(device)
     workers = within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
-    environment.machine()
+    machine()
     wanted = tuning.wanted(chosen, names(methods))
     RecordStore(results).check_writable()
     try:

@@ -125,7 +125,7 @@ def _restore(decoding: Decoding, key: str, folder: Path) -> Decoded | None:
         if whole and rows.stat().st_size == decoding.size:
             return Decoded(_mapped(rows, decoding), told.sha256)
         reason = "it is not whole"
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = str(error)
     log.warning("decoded data %s cannot be read (%s); decoded again", rows, reason)
     return None

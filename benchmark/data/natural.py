@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SPLITS = ("train", "selection", "test")
+#: What pictures come as. Pillow knows more, of which some start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 #: Pictures decoded at a time.
 CHUNK = 256
 
@@ -292,7 +294,7 @@ def _pixels(path: Path, prepare: Callable[[Image], Image]) -> np.ndarray:
     except ImportError as error:
         raise InputError(f"pictures need more packages ({error}); run: pip install 'amendbench[data]'") from error
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             if picture.mode[0] in "IF":
                 raise _Unfit(f"it has mode {picture.mode}, not 8 bits a channel")  # they would be cut off at 255
             return np.asarray(prepare(picture.convert("RGB"))).transpose(2, 0, 1)

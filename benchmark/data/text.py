@@ -101,7 +101,7 @@ def _tokenizer(name: str) -> Any:
     """A tokenizer of the Hub or a folder; InputError where it cannot be had or cannot pad."""
     library = transformers()
     try:
-        tokenizer = library.AutoTokenizer.from_pretrained(name)
+        tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # the network, the Hub, the files: each has its own kinds
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from benchmark.running.records import LARGEST, read_regular
+
 log = logging.getLogger("amendbench")
 TASK, METHOD, PARAMETER = "bias-correction", "rr-clarc", "lam"
 #: What is beyond it, or closer to 0 on a logarithmic axis than its inverse, is no value that a network can have.
@@ -77,7 +79,7 @@ def sweeps(results: Path, suite: str) -> list[Sweep]:
 
 def read_study(path: Path, suite: str, method: str = METHOD) -> Study | None:
     try:
-        study = msgspec.json.decode(path.read_bytes(), type=Study)
+        study = msgspec.json.decode(read_regular(path, LARGEST), type=Study)
     except (OSError, ValueError, RecursionError) as error:
         log.warning("study %s is left out: %s", path, error)
         return None

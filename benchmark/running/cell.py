@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -30,13 +31,19 @@ from benchmark.timing import Stopwatch
 
 #: The folder that the first-party packages lie in.
 ROOT = package_folder("benchmark").parent
+#: What a full disk, a quota and a disk that takes nothing say.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: Seconds for which a base model is waited for: longer than others take to load it, not while somebody trains it, since
+#: that would be on the time limit of the cell that waits.
+PATIENCE = 5.0
 
 
 def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) -> tuple[Record, dict[str, Any]]:
     """The cell's record and the arrays that its metrics come from.
 
     Whatever a method raises becomes a typed row: access violations ``disqualified``, exhausted memory
-    ``out-of-memory``, everything else ``failed``.
+    ``out-of-memory``, everything else ``failed``. Raises Busy where somebody else is training its base model, OSError
+    where the disk is full.
     """
     started = time.perf_counter()
     watch = Stopwatch(context.device)
@@ -62,7 +69,11 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
             evaluation.flags.append("the amended model changes when it is used")
         if state_hash(base) != before:
             evaluation.flags.append("the method changed the original model")
+    except locks.Busy:
+        raise
     except Exception as error:  # the method is somebody's code: any failure of it is a row, never the end of the run
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise  # nothing that follows could be kept either
         status, failure = _failure(error)
     if violations(ledgers):
         status = "disqualified"
@@ -95,10 +106,10 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
 
 
 def _base_model(cell: Cell, scenario: Any, context: Context) -> nn.Module:
-    """The base model; of all processes that share the cache one trains it, and the others wait for it."""
+    """The base model; of all processes that share the cache one trains it. Busy for the others, until it is there."""
     task = TASKS.get(cell.task)
     name = key_hash([cell.device, cell.threads, task.base(scenario, cell.seed)])
-    with locks.locked(context.artifacts.root / "building" / f"{name}.lock"):
+    with locks.locked(context.artifacts.root / "building" / f"{name}.lock", PATIENCE):
         return task.load().base_model(scenario, cell.seed, context)
 
 

@@ -17,9 +17,11 @@ import msgspec
 
 from benchmark.running import locks
 from benchmark.running.files import key_hash, write_atomically
-from benchmark.running.records import RUN, Cell
+from benchmark.running.records import RUN, Cell, check_inside, read_regular
 
 FOLDER = "claims"
+#: Bytes of a claim; it is a few hundred.
+LARGEST = 2**16
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +33,10 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pid: int
     started: str
 
+    def __post_init__(self) -> None:
+        if datetime.fromisoformat(self.started).tzinfo is None:
+            raise ValueError(f"started: {self.started!r} has no time zone")
+
     @property
     def seconds(self) -> float:
         """How long ago it began."""
@@ -41,17 +47,21 @@ class Claims:
     """The claims on the cells of a results folder."""
 
     def __init__(self, results: Path) -> None:
+        self.results = results
         self.folder = results / RUN / FOLDER
 
     @contextmanager
     def hold(self, cell: Cell) -> Iterator[bool]:
-        """Whether nobody else is at the cell; if so it is this process's in the block."""
+        """Whether nobody else is at the cell; if so it is this process's in the block. NotKept as for its record."""
         lock = self.folder / f"{key_hash(cell.file)}.lock"
+        check_inside(lock, self.results)
         with locks.try_lock(lock) as free:
             if not free:
                 yield False
                 return
             note = lock.with_suffix(".json")
+            for left in self.folder.glob(f".{note.name}.*.tmp"):  # by a killed process
+                left.unlink(missing_ok=True)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             claim = Claim(cell.hash, cell.file, socket.gethostname(), os.getpid(), now)
             try:
@@ -66,7 +76,7 @@ class Claims:
         for note in sorted(self.folder.glob("*.json")):
             if locks.is_held(note.with_suffix(".lock")):
                 try:
-                    found.append(msgspec.json.decode(note.read_bytes(), type=Claim))
+                    found.append(msgspec.json.decode(read_regular(note, LARGEST), type=Claim))
                 except (OSError, ValueError, RecursionError):
                     continue  # it has just ended, or is none
         return sorted(found, key=lambda claim: claim.started)

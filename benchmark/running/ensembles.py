@@ -22,7 +22,17 @@ from benchmark.contracts import Kind
 from benchmark.errors import InputError
 from benchmark.running.files import write_atomically
 from benchmark.running.plan import Plan, make_plan
-from benchmark.running.records import Cell, Record, RecordStore
+from benchmark.running.records import (
+    LARGEST,
+    Cell,
+    Real,
+    Record,
+    RecordStore,
+    Seconds,
+    Whole,
+    check_inside,
+    read_regular,
+)
 from benchmark.seeding import derive
 from benchmark.source import digest
 from benchmark.suite import Scenario, Suite
@@ -63,16 +73,16 @@ class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     parameters: dict[str, Any]
     device: str
-    n: int
-    examples: int
-    metrics: dict[str, float | None]
-    largest_epsilon: float
-    chance: tuple[float, float] | None
-    p: float | None
+    n: Whole
+    examples: Whole
+    metrics: dict[str, Real | None]
+    largest_epsilon: Real
+    chance: tuple[Real, Real] | None
+    p: Real | None
     flags: list[str]
-    seconds: float
+    seconds: Seconds
     exclusive: bool
-    versions: dict[str, int]
+    versions: dict[str, Whole]
     digests: dict[str, str]
     members: str
     reference: str
@@ -231,8 +241,9 @@ def _confidences(records: list[Record], store: RecordStore) -> np.ndarray | None
 
 
 def write(record: EnsembleRecord, results: Path) -> Path:
-    """Keep what was found; returns the file."""
+    """Keep what was found; returns the file. NotKept where a link leads it outside of the results."""
     path = results / _file(record)
+    check_inside(path, results)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     return path
 
@@ -244,9 +255,10 @@ def _file(record: EnsembleRecord) -> Path:
 
 def read_all(results: Path) -> Iterator[EnsembleRecord]:
     """Every readable comparison, in the order of their paths."""
-    for path in sorted((results / FOLDER).rglob("*.json")):
+    folder = results / FOLDER
+    for path in [] if folder.is_symlink() else sorted(folder.rglob("*.json")):
         try:
-            record = msgspec.json.decode(path.read_bytes(), type=EnsembleRecord)
+            record = msgspec.json.decode(read_regular(path, LARGEST), type=EnsembleRecord)
         except (OSError, ValueError, RecursionError) as error:
             log.warning("%s is left out: %s", path, error)
             continue

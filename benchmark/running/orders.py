@@ -11,13 +11,14 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from benchmark.errors import InputError, unknown
 from benchmark.running.files import write_atomically
 from benchmark.running.plan import Plan
-from benchmark.running.records import RUN, Cell, read_regular
+from benchmark.running.records import RUN, Cell, Seconds, check_inside, read_regular
 from benchmark.suite import Suite
 
 log = logging.getLogger("amendbench")
@@ -32,7 +33,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cell: Cell
     provenance: str
     needs: tuple[str, ...]
-    seconds: float
+    seconds: Seconds
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,8 +47,8 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     started: str
     suite: str
     device: str
-    threads: int
-    timeout: float
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)]
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=10**7)]
     fresh: bool
     orders: list[Order]
 
@@ -84,8 +85,9 @@ def submission(plan: Plan, suite: Suite, engine: str, device: str, *, fresh: boo
 
 
 def keep(submitted: Submission, results: Path) -> Path:
-    """Write a submission; returns the file."""
+    """Write a submission; returns the file. NotKept where a link leads it outside of the results."""
     path = submitted.folder(results) / FILE
+    check_inside(path, results)
     write_atomically(path, msgspec.json.encode(submitted))
     return path
 

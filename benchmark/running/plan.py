@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
@@ -27,7 +27,8 @@ class Plan:
     """``cells`` in the order in which they run; ``cached`` are done already; ``seconds`` estimates by cell.
 
     ``needs`` are what a cell builds unless another has: its base model, and a stage that methods share.
-    ``elsewhere`` counts results that are there but are not this machine's, or not of this code.
+    ``elsewhere`` counts results that are there but are not this machine's, or not of this code; ``found`` has all
+    records of the suite by their paths.
     """
 
     cells: list[Cell]
@@ -36,6 +37,7 @@ class Plan:
     needs: dict[str, tuple[str, ...]]
     provenance: dict[str, str]
     elsewhere: int = 0
+    found: dict[str, Record] = field(default_factory=dict)
 
     @property
     def todo(self) -> list[Cell]:
@@ -76,19 +78,23 @@ def make_plan(
                 cells.append(cell)
                 needs[cell.hash] = _needs(task, scenario, method, seed)
                 provenance[cell.hash] = scenario.provenance[method]
+    odd = next((cell for cell in cells if not cell.has_plain_names()), None)
+    if odd is not None:
+        raise InputError(f"{suite.path}: scenarios.{odd.scenario}: no file can be called as its record, {odd.file!r}")
     cells.sort(key=lambda cell: (seeds.index(cell.seed), not METHODS.get(cell.method, cell.task).shares))
-    known = _history(history or store, suite.name)
+    found = {record.cell.file: record for record in store.all(suite.name)}
+    known = _history(found.values() if history is None else history.all(suite.name))
     cached = {}
     seconds = {}
     elsewhere = 0
     for cell in cells:
-        record = None if fresh else store.read(cell.file)
+        record = None if fresh else found.get(cell.file)
         if record is not None and is_current(record, cell):
             cached[cell.hash] = record
         elif record is not None and record.status == "ok":
             elsewhere += 1
         seconds[cell.hash] = known.get((cell.scenario, cell.method), UNKNOWN_SECONDS)
-    return Plan(cells, cached, seconds, needs, provenance, elsewhere)
+    return Plan(cells, cached, seconds, needs, provenance, elsewhere, found)
 
 
 def _needs(task: Task, scenario: Scenario, method: str, seed: int) -> tuple[str, ...]:
@@ -104,7 +110,21 @@ def is_current(record: Record, cell: Cell) -> bool:
 
 def is_of_here(record: Record, cell: Cell) -> bool:
     """Whether a record is what became of this cell on this machine: costs of another one would not compare."""
-    return record.hash == cell.hash and record.environment.get("machine") == environment.machine()
+    return record.hash == cell.hash and record.environment.get("machine") == machine()
+
+
+def machine() -> str:
+    """This machine's identity; InputError where what lies in its place is none that a record could have."""
+    path = environment.cache_root() / "machine-id"
+    if path.exists() and (not path.is_file() or path.stat().st_size > 1000):
+        raise InputError(f"{path} does not hold a name of this machine; remove it")
+    try:
+        found = environment.machine()
+    except UnicodeDecodeError:
+        found = ""
+    if not found.isprintable() or not 0 < len(found) <= 100:
+        raise InputError(f"{path} does not hold a name of this machine; remove it")
+    return found
 
 
 def _cell(
@@ -142,9 +162,9 @@ def digests(task: str, method: str) -> dict[str, str]:
     return {"task": digest(task), "method": digest(method), "harness": digest("benchmark.running.amending")}
 
 
-def _history(store: RecordStore, suite: str) -> dict[tuple[str, str], float]:
+def _history(records: Iterable[Record]) -> dict[tuple[str, str], float]:
     """Median seconds of earlier cells by scenario and method, whoever made them."""
     seen: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for record in store.all(suite):
+    for record in records:
         seen[record.cell.scenario, record.cell.method].append(record.cost.cell_seconds)
     return {key: median(values) for key, values in seen.items()}

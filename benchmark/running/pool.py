@@ -70,9 +70,10 @@ class Queue:
                 return cell
         return None
 
-    def ended(self, cell: Cell) -> None:
-        """What the cell needed is there."""
-        self.ready.update(self.needs[cell.hash])
+    def ended(self, cell: Cell, record: Record) -> None:
+        """What the cell needed is there, unless it failed: then the next one may build it."""
+        if record.status == "ok":
+            self.ready.update(self.needs[cell.hash])
 
     def postpone(self, cell: Cell) -> None:
         """Put a cell that another run is at behind the others."""
@@ -96,58 +97,77 @@ def run(
     written, WorkersLost where workers cannot be kept alive.
     """
     queue = Queue(list(cells), needs)
-    lost = 0
-    store = RecordStore(setting.results)
-    workers = [_start(slot, setting) for slot in slots(min(jobs, len(cells)), setting.threads, setting.device)]
+    workers: list[Worker] = []
     try:
-        while queue.cells or any(worker.cell for worker in workers):
-            for index, idle in enumerate(workers):
-                if idle.cell is not None:
-                    continue
-                chosen = queue.take([w.cell for w in workers if w.cell])
-                if chosen is None:
-                    break
-                try:
-                    idle.connection.send_bytes(msgspec.json.encode((chosen, provenance[chosen.hash])))
-                except OSError:  # it died while it had nothing to do
-                    queue.cells.insert(0, chosen)
-                    lost += 1
-                    if lost > MOST_LOST:
-                        raise WorkersLost(f"{lost} idle workers died one after the other") from None
-                    workers[index] = _start(idle.slot, setting)
-                    continue
-                idle.cell, idle.started, lost = chosen, time.monotonic(), 0
-                report(chosen)
-            ended = False
-            for index, busy in enumerate(workers):
-                reply = _poll(busy, setting, store)
-                if reply is None or busy.cell is None:
-                    continue
-                ended = True
-                cell, busy.cell = busy.cell, None
-                if not busy.process.is_alive():
-                    workers[index] = _start(busy.slot, setting)
-                if reply.outcome == "unwritten":
-                    raise NotKept(f"the record {cell.file} cannot be kept ({reply.problem})")
+        for slot in slots(min(jobs, len(cells)), setting.threads, setting.device):
+            workers.append(_start(slot, setting))
+        while queue.cells or any(each.cell for each in workers):
+            for started in _hand_out(queue, workers, provenance, setting):
+                report(started)
+            replies = list(_gather(workers, provenance, setting))
+            for cell, reply in replies:
                 if reply.record is None:
                     queue.postpone(cell)
                     continue
-                queue.ended(cell)
+                queue.ended(cell, reply.record)
                 if reply.outcome == "found":
                     found(reply.record)
                 yield reply.record
-            if not ended:
-                busy_ones = [w for w in workers if w.cell]
-                wait([w.connection for w in busy_ones] + [w.process.sentinel for w in busy_ones], PAUSE)
+            if not replies:
+                busy = [each for each in workers if each.cell]
+                wait([w.connection for w in busy] + [w.process.sentinel for w in busy], PAUSE)
     finally:
-        for each in workers:
-            each.process.kill() if each.cell else each.connection.close()
-        for each in workers:
-            each.process.join(5)
+        _stop(workers)
         Claims(setting.results).tidy()
 
 
-def _poll(at: Worker, setting: Setting, store: RecordStore) -> Reply | None:
+def _hand_out(queue: Queue, workers: list[Worker], provenance: dict[str, str], setting: Setting) -> Iterator[Cell]:
+    """Give each idle worker a cell that may start now; yields those cells."""
+    lost = 0
+    for index in (index for index, each in enumerate(workers) if each.cell is None):
+        chosen = queue.take([each.cell for each in workers if each.cell])
+        while chosen is not None:
+            try:
+                workers[index].connection.send_bytes(msgspec.json.encode((chosen, provenance[chosen.hash])))
+                break
+            except OSError:  # it died while it had nothing to do
+                lost += 1
+                if lost > MOST_LOST:
+                    raise WorkersLost(f"{lost} idle workers died one after the other") from None
+                workers[index] = _start(workers[index].slot, setting)
+        if chosen is None:
+            return
+        workers[index].cell, workers[index].started = chosen, time.monotonic()
+        yield chosen
+
+
+def _gather(workers: list[Worker], provenance: dict[str, str], setting: Setting) -> Iterator[tuple[Cell, Reply]]:
+    """Cells that have ended, and what became of them; their workers are idle again, and new ones where they died."""
+    for index, ended in enumerate(workers):
+        cell = ended.cell
+        reply = _poll(ended, provenance, setting)
+        if cell is None or reply is None:
+            continue
+        ended.cell = None
+        if not ended.process.is_alive():
+            workers[index] = _start(ended.slot, setting)
+        if reply.outcome == "unwritten":
+            raise NotKept(f"what {cell.file} writes cannot be kept ({reply.problem})")
+        yield cell, reply
+
+
+def _stop(workers: list[Worker]) -> None:
+    """End those that are at a cell, let the others end, and see that all have."""
+    for each in workers:
+        each.process.kill() if each.cell else each.connection.close()
+    for each in workers:
+        each.process.join(5)
+        if each.process.is_alive():
+            each.process.kill()
+            each.process.join(5)
+
+
+def _poll(at: Worker, provenance: dict[str, str], setting: Setting) -> Reply | None:
     """What became of the worker's cell if it has ended, one way or another."""
     cell = at.cell
     if cell is None:
@@ -162,7 +182,7 @@ def _poll(at: Worker, setting: Setting, store: RecordStore) -> Reply | None:
         at.process.kill()
         at.process.join(5)
         failure = Failure("TimeoutError", f"the cell ran past its limit of {setting.timeout:.0f} s")
-        return _lost(cell, "timeout", failure, seconds, setting, store)
+        return _lost(cell, provenance[cell.hash], "timeout", failure, seconds, setting)
     if not at.process.is_alive():
         code = at.process.exitcode
         if code is not None and code < 0:  # who kills a whole job kills this process next, and there is no failure
@@ -170,11 +190,12 @@ def _poll(at: Worker, setting: Setting, store: RecordStore) -> Reply | None:
         killed = code == -signal.SIGKILL
         why = "killed, probably for want of memory" if killed else f"exit code {code}"
         failure = Failure("WorkerDied", f"the worker process ended: {why}")
-        return _lost(cell, "out-of-memory" if killed else "failed", failure, seconds, setting, store)
+        status: Status = "out-of-memory" if killed else "failed"
+        return _lost(cell, provenance[cell.hash], status, failure, seconds, setting)
     return None
 
 
-def _lost(cell: Cell, status: Status, failure: Failure, seconds: float, setting: Setting, store: RecordStore) -> Reply:
+def _lost(cell: Cell, provenance: str, status: Status, failure: Failure, seconds: float, setting: Setting) -> Reply:
     """Keep the record of a cell whose worker could not write one; unless it had, or somebody else is at it by now."""
     record = Record(
         schema=SCHEMA,
@@ -186,16 +207,17 @@ def _lost(cell: Cell, status: Status, failure: Failure, seconds: float, setting:
         access=[],
         cost=Cost(seconds, seconds, None, False, seconds),
         flags=[],
-        provenance="",
+        provenance=provenance,
         data="",
         arrays=None,
-        environment=environment.describe(cell.device),
+        environment=environment.describe(environment.processor() if cell.device == "cpu" else cell.device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     try:
         with Claims(setting.results).hold(cell) as mine:
             if not mine:
                 return Reply("busy")
+            store = RecordStore(setting.results)
             known = worker.result_of(cell, setting, store)
             return Reply("ran", known or store.write(record, {}))
     except (OSError, NotKept) as error:

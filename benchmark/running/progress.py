@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmark.running.claims import Claim, Claims
 from benchmark.running.orders import Submission
-from benchmark.running.plan import Plan
+from benchmark.running.plan import Plan, is_of_here
 from benchmark.running.records import Record, RecordStore
 from benchmark.running.run_cells import setting
 from benchmark.running.worker import result_of
@@ -26,23 +26,24 @@ class Count:
     seconds: float = 0.0
 
 
-def counts(plan: Plan, store: RecordStore, running: list[Claim]) -> list[Count]:
+def counts(plan: Plan, running: list[Claim]) -> list[Count]:
     """How far each scenario of a plan is; ``seconds`` estimates what is left of it for one worker."""
     at = {claim.hash for claim in running}
     found: dict[str, Count] = {}
     for cell in plan.cells:
         count = found.setdefault(cell.scenario, Count(cell.scenario))
-        if cell.hash in plan.cached:
-            count.done += 1
-            continue
-        count.seconds += plan.seconds[cell.hash]
+        record = plan.found.get(cell.file)
         if cell.hash in at:
             count.running += 1
-            continue
-        record = store.read(cell.file)
-        count.failed += record is not None and record.status != "ok"
-        count.elsewhere += record is not None and record.status == "ok"
-        count.left += record is None
+        elif cell.hash in plan.cached:
+            count.done += 1
+        elif record is not None and record.status == "ok":
+            count.elsewhere += 1
+        elif record is not None and is_of_here(record, cell):
+            count.failed += 1
+        else:
+            count.left += 1
+        count.seconds += 0.0 if cell.hash in plan.cached and cell.hash not in at else plan.seconds[cell.hash]
     return list(found.values())
 
 
@@ -61,7 +62,8 @@ def outcome(submitted: Submission, results: Path) -> Outcome:
     """Read what has become of a submission; the scheduler is not asked."""
     store = RecordStore(results)
     at = {claim.hash for claim in Claims(results).running()}
-    known = {order.cell.hash: result_of(order.cell, setting(submitted, results), store) for order in submitted.orders}
+    how = setting(submitted, results)
+    known = {order.cell.hash: result_of(order.cell, how, store) for order in submitted.orders}
     ended = [record for name, record in known.items() if record is not None and name not in at]
     running = len(at & known.keys())
     return Outcome(

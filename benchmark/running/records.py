@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from benchmark.contracts import Kind
-from benchmark.running.files import check_writable, key_hash, write_atomically
+from benchmark.running.files import check_writable, key_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,6 +156,21 @@ def read_regular(path: Path, largest: int) -> bytes:
     return path.read_bytes()
 
 
+def check_inside(path: Path, root: Path) -> None:
+    """NotKept where links lead what would be written to ``path`` out of the folder ``root``; that may be one."""
+    if not path.parent.resolve().is_relative_to(root.resolve()):
+        raise NotKept(f"{str(path)!r} would be outside of {root}")
+
+
+def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """An .npz file: the same bytes for the same arrays in the same order."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
 class RecordStore:
     """The results folder."""
 
@@ -166,31 +182,41 @@ class RecordStore:
         check_writable(self.root)
 
     def write(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Record:
-        """Keep a record, and return it as kept; what its metrics come from goes beside it, compressed, before it.
+        """Keep a record, and return it as kept; what its metrics come from goes beside it, compressed.
 
-        NotKept where that would be outside of this folder.
+        Both are written before either takes its place: a full disk leaves what was there. NotKept where that would be
+        outside of this folder.
         """
         path = self._path(record.cell)
+        predictions = path.with_suffix(".npz")
+        path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{path.stem}.*.tmp"):  # by a killed process: who is at a cell has it for itself
             left.unlink(missing_ok=True)
-        predictions = path.with_suffix(".npz")
+        contents: dict[Path, bytes] = {}
         if arrays:
-            import numpy as np
-
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-            write_atomically(predictions, buffer.getvalue())
-            digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-            record = msgspec.structs.replace(record, arrays=digest)
-        else:
+            contents[predictions] = packed = _packed(arrays)
+            record = msgspec.structs.replace(record, arrays=hashlib.sha256(packed).hexdigest())
+        contents[path] = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+        staged: dict[Path, Path] = {}
+        try:
+            for target, content in contents.items():
+                staged[target] = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+                staged[target].write_bytes(content)
+            path.unlink(missing_ok=True)  # whoever is killed here has no record, rather than one with other arrays
+            for target, temporary in staged.items():
+                temporary.replace(target)
+        finally:
+            for temporary in staged.values():
+                temporary.unlink(missing_ok=True)
+        if not arrays:
             predictions.unlink(missing_ok=True)
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
         return record
 
     def _path(self, cell: Cell) -> Path:
         path = self.root / cell.file
-        if not cell.has_plain_names() or not path.parent.resolve().is_relative_to(self.root.resolve()):
+        if not cell.has_plain_names():
             raise NotKept(f"{cell.file!r} would be outside of {self.root}")
+        check_inside(path, self.root)
         return path
 
     def read(self, file: str) -> Record | None:
@@ -213,8 +239,12 @@ class RecordStore:
         return record
 
     def all(self, suite: str | None = None) -> Iterator[Record]:
-        """Every readable record, in the order of their paths."""
-        for path in sorted((self.root / (suite or "")).rglob("*.json")):
+        """Every readable record, in the order of their paths; links to folders lead anywhere, and are not followed."""
+        below = self.root / (suite or "")
+        if suite and below.is_symlink():
+            log.warning("records below %s are left out: it is a link", below)
+            return
+        for path in sorted(below.rglob("*.json")):
             if path.name.startswith(".") or path.relative_to(self.root).parts[0] in OTHERS:
                 continue
             record = self.read(os.fspath(path.relative_to(self.root)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmark import environment
 from benchmark.discovery import METHODS
 from benchmark.errors import InputError, unknown
-from benchmark.running import orders, pool
+from benchmark.running import orders, pool, session
 from benchmark.running.orders import Order, Submission
 from benchmark.running.plan import digests
 from benchmark.running.records import Record
@@ -25,6 +25,7 @@ def run_cells(results: Path, name: str, hashes: Sequence[str]) -> list[Record]:
     the code or its packages are no longer those that the cells were ordered with.
     """
     submitted = orders.read(results, name)
+    session.check_device(submitted.device)
     wanted = submitted.named(hashes)
     for order in wanted:
         _check_source(order)

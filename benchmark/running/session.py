@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -66,6 +69,14 @@ def duration(seconds: float) -> str:
     if seconds > 7200:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.0f} min" if seconds > 120 else f"{seconds:.0f} s"
+
+
+def tidy_cache(root: Path) -> None:
+    """Remove what killed processes left half written in the cache, a day later: nobody is at it any more."""
+    for path in (root / "artifacts").glob("*/.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 86_400:
+                path.unlink()
 
 
 def describe(plan: Plan, jobs: int | None, device: str, console: Console) -> None:

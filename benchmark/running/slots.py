@@ -46,11 +46,10 @@ def default_jobs(threads: int, device: str) -> int:
 def visible_gpus(device: str) -> list[str]:
     """What may be used of ``cuda`` (all) or ``cuda:N`` (one), as CUDA_VISIBLE_DEVICES names them; never empty."""
     listed = os.environ.get(VISIBLE)
-    names = [name.strip() for name in listed.split(",") if name.strip()] if listed else _counted()
+    names = _counted() if listed is None else [name.strip() for name in listed.split(",") if name.strip()]
     number = int(device.partition(":")[2] or -1)
-    if number >= 0:
-        return [names[number] if number < len(names) else str(number)]
-    return names or ["0"]
+    chosen = names if number < 0 else names[number : number + 1]
+    return chosen or [""]  # none: torch says so
 
 
 def _counted() -> list[str]:

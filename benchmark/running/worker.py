@@ -5,10 +5,7 @@ Running a cell is idempotent: one whose result is there is not run again, and on
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from benchmark.processes import serve_parent
 from benchmark.running.claims import Claims
+from benchmark.running.locks import Busy
 from benchmark.running.plan import is_current, is_of_here
 from benchmark.running.records import Cell, NotKept, Record, RecordStore
 from benchmark.running.slots import VISIBLE, Slot
 from benchmark.visible import log_visibly
+from benchmark.weights import tensors_only
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context
@@ -46,7 +46,7 @@ class Setting:
 class Reply(msgspec.Struct, frozen=True):
     """What became of a cell.
 
-    ``ran``: it was run now; ``found``: its result was there; ``busy``: somebody else is at it, and there is no record;
+    ``ran``: it was run now; ``found``: its result was there; ``busy``: somebody else is at it or at its base model;
     ``unwritten``: its record could not be kept, for the reason in ``problem``.
     """
 
@@ -69,6 +69,8 @@ def run_claimed(cell: Cell, provenance: str, setting: Setting, context: Context,
                 return Reply("found", known)
             record, arrays = run_cell(cell, context, exclusive=exclusive, provenance=provenance)
             return Reply("ran", store.write(record, arrays))
+    except Busy:
+        return Reply("busy")
     except (OSError, NotKept) as error:  # a full disk, say; what a method raises is in the record
         return Reply("unwritten", problem=f"{type(error).__name__}: {error}")
 
@@ -115,23 +117,14 @@ def make_context(setting: Setting) -> Context:
 
 
 def settle(slot: Slot, setting: Setting) -> None:
-    """Make this process a worker: its cores, its threads, deterministic algorithms, an end with its parent's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """Make this process a worker: its cores, its threads, deterministic algorithms, an end when its parent ends."""
+    serve_parent()
     if slot.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, slot.cores)
     log_visibly()
+    tensors_only()
     from benchmark.determinism import make_deterministic
     from benchmark.timing import warm_up
 
     make_deterministic(setting.threads)
     warm_up(setting.device.partition(":")[0])
-
-
-def _end_with_parent() -> None:
-    """A killed run leaves no process behind that goes on for nobody and holds its claim."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

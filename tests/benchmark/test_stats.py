@@ -172,3 +172,8 @@ def test_coverage_of_the_ratio(n: int, least: float) -> None:
 
 def test_ranks_share_what_is_equal() -> None:
     assert ranks([3.0, 1.0, 3.0, float("inf")]) == [2.5, 1.0, 2.5, 4.0]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-300, 5e-324])
+def test_differences_whose_squares_are_nothing_have_a_p_value(scale: float) -> None:
+    assert paired_t_p([scale, 2 * scale, 4 * scale]) == pytest.approx(paired_t_p([1.0, 2.0, 4.0]))

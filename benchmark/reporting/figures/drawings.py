@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from benchmark.reporting.text import escape, file_name
 from benchmark.running.records import Record, RecordStore
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 #: Methods whose decision regions are drawn, where they were kept.
@@ -95,7 +96,7 @@ def _regions(suite: str, records: Sequence[Record], store: RecordStore) -> Itera
         block = [record for record in drawable if (record.cell.task, record.cell.scenario) == (task, scenario)]
         seed = min(record.cell.seed for record in block)
         kept = {r.cell.method: store.arrays(r) for r in block if r.cell.seed == seed and r.cell.method in DRAWN}
-        regions = {name: kept[name]["regions"] for name in DRAWN if "regions" in kept.get(name, {})}
+        regions = {name: kept[name]["regions"] for name in DRAWN if _have_regions(kept.get(name, {}))}
         if regions:
             forgotten = int(kept[next(iter(regions))]["forgotten"][0])
             caption = f"Decision regions of {escape(scenario)} (suite {suite}, seed {seed})"
@@ -108,6 +109,15 @@ def _regions(suite: str, records: Sequence[Record], store: RecordStore) -> Itera
             )  # fmt: skip
 
 
+def _have_regions(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether there is a map of the plane, and which class was to go."""
+    regions, forgotten = arrays.get("regions"), arrays.get("forgotten")
+    if regions is None or forgotten is None:
+        return False
+    shaped = regions.ndim == 2 and forgotten.ndim == 1 and min(*regions.shape, len(forgotten)) > 0
+    return shaped and all(array.dtype.kind in "iu" for array in (regions, forgotten))
+
+
 def _curves(suite: str, records: Sequence[Record], store: RecordStore) -> Iterator[Drawing]:
     """Loss curves of the first seed of every scenario in which a method kept them, a figure a method and task."""
     own = [record for record in records if record.status == "ok" and record.cell.method in CURVES]
@@ -118,7 +128,7 @@ def _curves(suite: str, records: Sequence[Record], store: RecordStore) -> Iterat
         curves = {
             scenario: (arrays["curve.unlearn"], arrays["curve.align"])
             for scenario, arrays in kept.items()
-            if len(arrays.get("curve.unlearn", ()))
+            if all(_is_curve(arrays.get(name)) for name in ("curve.unlearn", "curve.align"))
         }
         if curves:
             yield Drawing(
@@ -127,6 +137,10 @@ def _curves(suite: str, records: Sequence[Record], store: RecordStore) -> Iterat
                 f"Lines of both losses of {method} by epoch, for {one_line(', '.join(curves))}.",
                 partial(figures.loss_curves, curves),
             )  # fmt: skip
+
+
+def _is_curve(array: np.ndarray | None) -> bool:
+    return array is not None and array.ndim == 1 and len(array) > 0 and array.dtype.kind == "f"
 
 
 def _group_maps(suite: str, sheets: Sequence[Sheet]) -> Iterator[Drawing]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from benchmark.environment import cores
+from benchmark.processes import serve_parent
 from benchmark.reporting.figures.drawings import Drawing
 from benchmark.reporting.figures.fingerprint import fingerprint
 from benchmark.reporting.text import file_name
@@ -124,6 +125,7 @@ def _in_pool(due: Sequence[Drawing], folder: Path, jobs: int) -> list[dict[str, 
 
 
 def _prepare() -> None:
+    serve_parent()
     import matplotlib
 
     matplotlib.use("Agg")

@@ -127,3 +127,33 @@ def test_a_lock_that_nobody_holds_is_left_alone_by_who_looks(tmp_path: Path) -> 
         assert free
         assert locks.is_held(path)
     assert not path.exists()
+
+
+def hold_often(results: Path, times: int) -> None:
+    for number in range(times):
+        with Claims(results).hold(make(number % 3)):
+            pass
+        Claims(results).tidy()
+
+
+def test_folders_that_others_remove_are_made_again(tmp_path: Path) -> None:
+    """One run tidies up at its end while another claims its next cell."""
+    processes = [SPAWN.Process(target=hold_often, args=(tmp_path, 300)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None:
+    other = Holder(tmp_path, make())
+    lock = next((tmp_path / ".run" / "claims").glob("*.lock"))
+    started = time.monotonic()
+    with pytest.raises(locks.Busy, match="somebody else"), locks.locked(lock, 0.3):
+        pass
+    assert 0.2 < time.monotonic() - started < 10
+    other.release.set()
+    with locks.locked(lock, 30):
+        pass

@@ -235,6 +235,14 @@ def test_workers_have_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slots(2, 1, "cuda:1") == [Slot((), False, "GPU-5f")] * 2
 
 
+def test_no_gpu_that_may_be_used_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the first of the machine nor one of somebody else's job."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert [slot.gpu for slot in slots(1, 1, "cuda")] == [""]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert [slot.gpu for slot in slots(1, 1, "cuda:1")] == [""]
+
+
 def test_gpus_are_counted_where_nothing_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)

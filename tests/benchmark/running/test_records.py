@@ -320,3 +320,27 @@ def test_what_a_killed_writer_left_goes_with_the_next_record(
         left.write_bytes(b"half")
     RecordStore(tmp_path).write(record, {})
     assert sorted(p.name for p in path.parent.iterdir()) == [others.name, path.name]
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(
+    make_record: Callable[..., Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Record and predictions: a run that fails to replace them has lost nothing."""
+    store = RecordStore(tmp_path)
+    before = store.write(make_record("finetune"), {"a": np.zeros(3)})
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if ".json" in path.name:
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        store.write(make_record("finetune", status="failed"), {})
+    with pytest.raises(OSError, match="No space"):
+        store.write(make_record("finetune"), {"a": np.ones(3)})
+    kept = store.read(before.cell.file)
+    assert kept == before
+    assert store.arrays(kept)["a"].tolist() == [0, 0, 0]
+    assert not list(tmp_path.rglob("*.tmp"))

@@ -126,7 +126,7 @@ def test_a_cell_that_somebody_is_at_is_waited_for(ordered: Submission, results: 
     assert held.wait(10)
     suite = select(load_suite("smoke"), None, ["four-gaussians"], ["logit-mask"])
     plan = make_plan(suite, [0], "cpu", RecordStore(results))
-    (count,) = counts(plan, RecordStore(results), Claims(results).running())
+    (count,) = counts(plan, Claims(results).running())
     assert (count.done, count.running, count.left) == (0, 1, 2)
     assert outcome(ordered, results).running == 1
     (found,) = run_cells(results, ordered.id, [cell.hash])
