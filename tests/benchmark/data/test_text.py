@@ -166,7 +166,8 @@ def test_a_split_without_comments(root: Path) -> None:
 
 
 def test_a_tokenizer_that_cannot_be_had(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str) -> None:
+    def refuse(name: str, trust_remote_code: bool) -> None:
+        assert not trust_remote_code
         raise OSError("there is no network.\nand a second line")
 
     put_comments(root)
@@ -182,7 +183,7 @@ def test_a_tokenizer_that_cannot_pad(root: Path, monkeypatch: pytest.MonkeyPatch
     put_comments(root)
     whole = library.AutoTokenizer.from_pretrained(text.tokenizer_name())
     whole.pad_token = None
-    monkeypatch.setattr(library.AutoTokenizer, "from_pretrained", lambda name: whole)
+    monkeypatch.setattr(library.AutoTokenizer, "from_pretrained", lambda name, **how: whole)
     with pytest.raises(InputError, match="has no token to pad with"):
         text.civil_comments()
 
