@@ -98,9 +98,7 @@ def load_suite(name: str) -> Suite:
             raise InputError(f"{path.name}: hyperparameters: {unknown('scenario', scenario, file.scenarios)}")
     scenarios = {key: _scenario(key, raw, file, path.name) for key, raw in file.scenarios.items()}
     check_resources(file.resources, file.scenarios, path.name)
-    return Suite(
-        file.name, file.summary, file.threads, file.timeout, file.tuning, scenarios, str(path), file.resources
-    )
+    return Suite(file.name, file.summary, file.threads, file.timeout, file.tuning, scenarios, str(path), file.resources)
 
 
 def _check_file(file: SuiteFile, where: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchmark.gate.hardware import FILE as HARDWARE
 from benchmark.running.arrays import MOST_BYTES
 from benchmark.running.records import OTHERS
 
@@ -61,6 +62,8 @@ def _walk(results: Path) -> Iterator[Found]:
         skipped = IGNORED if folder == os.fspath(results) else ()
         folders[:] = [name for name in folders if name not in skipped]
         for name in names:
+            if name == HARDWARE and folder == os.fspath(results):  # beside the gate's records: no record
+                continue
             kind = _kind(Path(folder) / name, (below / name).parts[0])
             if kind is not None:
                 yield Found((below / name).as_posix(), kind)

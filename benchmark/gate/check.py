@@ -17,10 +17,10 @@ from benchmark import environment
 from benchmark.errors import unknown
 from benchmark.gate import cells, determinism, sections, speed
 from benchmark.gate.declaration import DECLARED, Declaration, load_declaration
-from benchmark.gate.hardware import hardware
+from benchmark.gate.hardware import computer, hardware, read_made, unlike_hardware
 from benchmark.gate.kept import Kept, find_kept, folder
 from benchmark.gate.sections import Section
-from benchmark.gate.timed import Unmeasured, measure
+from benchmark.gate.timed import Broken, Unmeasured, measure
 from benchmark.running import pool, session
 from benchmark.running.plan import Plan
 from benchmark.running.records import Record, RecordStore
@@ -59,8 +59,8 @@ def check(
 ) -> int:
     """Run the declared cells and hot paths, compare with what is committed in ``results``, and print the verdicts.
 
-    Returns 0 where nothing regressed, 1 where something did, 3 where nothing could be compared. InputError for a
-    wrong declaration, part, device or baseline.
+    Returns 0 where nothing regressed, 1 where something did, 3 where the cells could not all be compared, or nothing
+    could. InputError for a wrong declaration, part, device or baseline, before anything runs.
     """
     gate = prepared(results, console, jobs, device, declaration)
     for part in only:
@@ -68,14 +68,16 @@ def check(
             raise unknown("part of the gate", part, PARTS)
     whole = cells.plan_of(gate.declared, gate.suite, device, gate.store)
     kept = find_kept(whole.cells, gate.store)
+    unlike = unlike_hardware(computer(device), read_made(gate.store.root).get(device))
+    baseline = _baseline(gate) if "time" in only else None
     found: list[Section] = []
     if set(only) & {"quality", "determinism"}:
         if kept.records:
-            found += _of_cells(gate, whole, kept, only)
+            found += _of_cells(gate, whole, kept, only, unlike)
         else:
             found += [Section(part, "nothing", _no_records(gate, kept)) for part in PARTS[:2] if part in only]
     if "time" in only:
-        found.append(_of_times(gate))
+        found.append(_of_times(gate, baseline))
     for section in found:
         _print(section, console)
     return _concluded(found, console)
@@ -96,8 +98,11 @@ def _no_records(gate: Gate, kept: Kept) -> str:
     return f"{gate.store.root} has {what}; amendbench check --update makes them"
 
 
-def _of_cells(gate: Gate, whole: Plan, kept: Kept, only: Sequence[str]) -> list[Section]:
-    """Quality and determinism: the cells are run, and some of them a second time."""
+def _of_cells(gate: Gate, whole: Plan, kept: Kept, only: Sequence[str], unlike: Sequence[str]) -> list[Section]:
+    """Quality and determinism: the cells are run, and some of them a second time.
+
+    ``unlike``: what this machine does not share with the one that made the committed records.
+    """
     again = cells.run_twice(whole, gate.declared)
     twice = {cell.hash for cell in again.cells}
     over_seeds = {cell.hash for cell in cells.watched_by_quality(whole, gate.declared).cells}
@@ -116,8 +121,8 @@ def _of_cells(gate: Gate, whole: Plan, kept: Kept, only: Sequence[str]) -> list[
     if "quality" in only:
         found.append(sections.quality(gate.declared, kept, {n: r for n, r in records.items() if n in over_seeds}))
     if "determinism" in only:
-        committed = determinism.against_committed(records, kept.records)
-        found.append(sections.determinism(determinism.twice(records, second), committed))
+        committed = determinism.against_committed(records, kept.records, unlike)
+        found.append(sections.determinism(determinism.twice(records, second), committed, kept, second))
     return found
 
 
@@ -136,16 +141,20 @@ def announce(gate: Gate, first: Plan, again: Plan | None) -> None:
     gate.console.print(f"{told}; about {max(seconds, 1):.0f} s on {escape(environment.processor())}")
 
 
-def _of_times(gate: Gate) -> Section:
+def _baseline(gate: Gate) -> speed.Baseline | None:
+    """The committed times of this kind of machine, or of another, or none; InputError for damaged ones."""
+    path = speed.file_of(gate.results, hardware(gate.device))
+    nearest = path if path.exists() else speed.nearest(gate.results)
+    return speed.read_baseline(nearest) if nearest is not None else None
+
+
+def _of_times(gate: Gate, baseline: speed.Baseline | None) -> Section:
     """Hot paths beside the committed times of this kind of machine, or of another, as advice."""
     here = hardware(gate.device)
-    path = speed.file_of(gate.results, here)
-    same = path.exists()
-    other = path if same else speed.nearest(gate.results)
-    baseline = speed.read_baseline(other) if other is not None else None
     if baseline is None:
         line = f"there are no times of this hardware ({here.fingerprint}); amendbench check --update-speed takes them"
         return Section("time", "nothing", line)
+    same = baseline.hardware == here
     remarks = []
     if not same:
         remarks.append(f"the baseline is of {baseline.hardware.processor}; --update-speed takes one of this machine")
@@ -154,6 +163,8 @@ def _of_times(gate: Gate) -> Section:
         remarks.append(f"torch was {baseline.packages.get('torch')} then, it is {torch} now")
     try:
         compared = _compared(gate, baseline, confirm=same)
+    except Broken as error:
+        return Section("time", "regressed" if same else "nothing", str(error), remarks)
     except Unmeasured as error:
         return Section("time", "nothing", str(error))
     return sections.speed(compared, same, gate.declared.speed.factor, remarks)
@@ -166,7 +177,7 @@ def _compared(gate: Gate, baseline: speed.Baseline, *, confirm: bool) -> list[sp
 
     def once() -> list[speed.Compared]:
         found = measure(own.benchmarks, gate.device, own.only)
-        return speed.compare_all(baseline.benchmarks, found, own.false_alarms, own.factor)
+        return speed.compare_all(baseline.benchmarks, found, own.false_alarms, own.factor, own.only)
 
     first = once()
     if confirm and any(c.pace == "slower" for c in first):
@@ -177,7 +188,7 @@ def _compared(gate: Gate, baseline: speed.Baseline, *, confirm: bool) -> list[sp
 
 def _print(section: Section, console: Console) -> None:
     colour = {"fine": "green", "regressed": "red", "nothing": "yellow"}[section.outcome]
-    said = {"fine": "fine", "regressed": "regressed", "nothing": "nothing could be compared"}[section.outcome]
+    said = {"fine": "fine", "regressed": "regressed", "nothing": "not compared"}[section.outcome]
     console.print(f"\n[bold]{section.name}[/]: [{colour}]{said}[/]; {escape(visible(section.line))}", soft_wrap=True)
     table = section.table()
     if table is not None:
@@ -191,10 +202,13 @@ def _concluded(found: Sequence[Section], console: Console) -> int:
     if regressed:
         console.print(f"\n[bold red]check: regressed[/] ({', '.join(regressed)})")
         return REGRESSED
-    if not any(s.outcome == "fine" for s in found):
+    left = [s.name for s in found if s.outcome == "nothing"]
+    if len(left) == len(found):
         console.print("\n[bold yellow]check: nothing could be measured[/]")
         return NOTHING
-    left = [s.name for s in found if s.outcome == "nothing"]
+    if set(left) & set(PARTS[:2]):  # what the cells have not shown, times do not make up for
+        console.print(f"\n[bold yellow]check: not all could be compared[/] ({', '.join(left)})")
+        return NOTHING
     rest = f", but for {' and '.join(left)}" if left else ""
     console.print(f"\n[bold green]check: fine[/]{rest}")
     return FINE

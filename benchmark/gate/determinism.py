@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from benchmark.checking.agreement import Difference, agreement
 from benchmark.running.records import Cell, Record
 
-#: What two machines share that compute alike, beside the packages.
+#: What records say of the machine, beside the packages; benchmark.gate.hardware knows more of it.
 ALIKE = ("processor", "platform")
 
 
@@ -25,12 +25,13 @@ class Strict(msgspec.Struct, frozen=True):
     """How the records that could be compared bit for bit came out.
 
     ``equal`` of them are the same. ``apart`` says why others could not be compared: what is not alike, and of
-    how many.
+    how many. ``lost`` had a result and have none now, on whatever machine.
     """
 
     equal: int
     differing: list[Differing]
     apart: dict[str, int] = {}
+    lost: list[Cell] = []
 
     @property
     def compared(self) -> int:
@@ -59,15 +60,22 @@ def twice(first: Mapping[str, Record], second: Mapping[str, Record]) -> Strict:
     return Strict(equal, differing)
 
 
-def against_committed(found: Mapping[str, Record], kept: Mapping[str, Record]) -> Strict:
-    """Compare with the committed records that come from where results should be the same, bit for bit."""
+def against_committed(found: Mapping[str, Record], kept: Mapping[str, Record], unlike_here: Sequence[str]) -> Strict:
+    """Compare with the committed records that come from where results should be the same, bit for bit.
+
+    ``unlike_here``: what this machine does not share with the one that made them.
+    """
     equal = 0
     differing: list[Differing] = []
     apart: dict[str, int] = {}
+    lost: list[Cell] = []
     for name, record in found.items():
         if name not in kept:
             continue
-        unlike = unlike_in(record, kept[name])
+        if kept[name].status == "ok" and record.status != "ok":
+            lost.append(record.cell)
+            continue
+        unlike = list(dict.fromkeys([*unlike_here, *unlike_in(record, kept[name])]))
         if unlike:
             why = ", ".join(unlike)
             apart[why] = apart.get(why, 0) + 1
@@ -77,11 +85,11 @@ def against_committed(found: Mapping[str, Record], kept: Mapping[str, Record]) -
             equal += 1
         else:
             differing.append(Differing(record.cell, compared.differences, moved_in(record, kept[name])))
-    return Strict(equal, differing, apart)
+    return Strict(equal, differing, apart, lost)
 
 
 def unlike_in(found: Record, kept: Record) -> list[str]:
-    """What two records' machines do not share: processor, platform, packages."""
+    """What two records do not share of what they say of their machines: processor, platform, packages."""
     unlike = [name for name in ALIKE if found.environment.get(name) != kept.environment.get(name)]
     mine, theirs = found.cell.packages, kept.cell.packages
     return unlike + [name for name in sorted({**mine, **theirs}) if mine.get(name, "") != theirs.get(name, "")]

@@ -57,11 +57,11 @@ def table(records: Iterable[Record]) -> Table:
     return rows
 
 
-def stored(declared: Declaration, results: Path) -> Table:
-    """The committed records of the declared rows, of the seeds that the gate runs."""
+def stored(declared: Declaration, results: Path, device: str = "cpu") -> Table:
+    """The committed records of the declared rows and of a device, of the seeds that the gate runs."""
     wanted = declared.rows()
     return table(
         record
         for record in RecordStore(folder(declared, results)).all(declared.suite)
-        if record.cell.seed < wanted.get((record.cell.scenario, record.cell.method), 0)
+        if record.cell.device == device and record.cell.seed < wanted.get((record.cell.scenario, record.cell.method), 0)
     )

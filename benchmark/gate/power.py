@@ -1,18 +1,20 @@
 """How often the gate is wrong: false alarms and power, simulated from the records that are there.
 
-Bit for bit there is no noise, and nothing to simulate. What is simulated is the worst case, another kind of machine,
-where every paired difference is as noisy as seeds are: half of it in each record,
+Bit for bit there is no noise, and nothing to simulate. What is simulated is another kind of machine, where every paired
+difference is as noisy as seeds are: half of their variance in each record,
 
-    d_i = (x_j - x_k) / sqrt(2),        j, k drawn from the row's seeds with replacement for each i,
+    d_i = noise (x_j - x_k) / sqrt(2),        j, k drawn from the row's seeds with replacement for each i,
 
-x the loss of a watched metric. It has the seeds' own distribution, skew and rounding, symmetric as two machines of
-equal standing are. Seeds are drawn together for all that is watched in a scenario, whose rows share base models.
+x the loss of a watched metric, and ``noise`` 1. With sqrt(2) the two sides are as far apart as independent runs. It has
+the seeds' own distribution, skew and rounding, symmetric as two machines of equal standing are. Seeds are drawn
+together for all that is watched in a scenario, whose rows share base models.
 
-    python -m benchmark.gate.power results
+    python -m benchmark.gate.power results --noise 1
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,11 +54,12 @@ class Simulated:
 
 
 def simulate(
-    declared: Declaration, rows: Rows, draws: int = DRAWS, drop: float = DROP
+    declared: Declaration, rows: Rows, draws: int = DRAWS, drop: float = DROP, noise: float = 1.0
 ) -> tuple[float, list[Simulated]]:
     """The whole gate's share of false alarms, and what is seen of each watched metric; ``draws`` checks of each.
 
-    Rows with fewer than two seeds in ``rows`` are left out.
+    ``noise``: standard deviation of the differences, of that of the seeds. Rows with fewer than two seeds in ``rows``
+    are left out.
     """
     known = {w: values_of(w, rows) for w in declared.watched}
     watched = [w for w in declared.watched if len(known[w]) > 1]
@@ -70,7 +73,8 @@ def simulate(
             seeds = sorted(set.intersection(*(set(known[watched[i]]) for i in own)))
             drawn = rng.integers(0, len(seeds), size=(2, size, len(seeds)))
             for i in own:
-                mean, half = _intervals(np.array([known[watched[i]][s][1] for s in seeds]), drawn, declared.level)
+                losses = noise * np.array([known[watched[i]][s][1] for s in seeds])
+                mean, half = _intervals(losses, drawn, declared.level)
                 means[i].append(mean)
                 halves[i].append(half)
     pairs = [(np.concatenate(m), np.concatenate(h)) for m, h in zip(means, halves, strict=True)]
@@ -115,9 +119,12 @@ def _simulated(
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table of docs/regression-gate.md; 1 where a promise is not kept."""
+    parser = argparse.ArgumentParser(prog="benchmark.gate.power", description="False alarms and power of the gate.")
+    parser.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    parser.add_argument("--noise", type=float, default=1.0, help="Spread of the differences over that of the seeds.")
+    given = parser.parse_args(arguments)
     declared, _ = load_declaration(DECLARED)
-    results = Path(arguments[0] if arguments else "results")
-    alarms, rows = simulate(declared, stored(declared, results))
+    alarms, rows = simulate(declared, stored(declared, given.results), noise=given.noise)
     print("| row | metric | seeds | spread | power | sees |")
     print("| --- | --- | ---: | ---: | ---: | ---: |")
     for r in rows:

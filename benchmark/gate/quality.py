@@ -27,7 +27,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """What became of a watched metric over ``n`` paired seeds.
 
     ``mean`` loss (higher is worse) with its interval ``low`` to ``high``, in the metric's unit; None without seeds.
-    ``values``: mean of the metric, kept and found.
+    ``values``: mean of the metric, kept and found. ``lost``: seeds that had a value and have none.
     """
 
     watched: Watched
@@ -37,6 +37,7 @@ class Verdict(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     values: tuple[float, float] | None = None
+    lost: list[int] = []
 
 
 class Paired(NamedTuple):
@@ -50,15 +51,16 @@ class Paired(NamedTuple):
 def judge(watched: Watched, level: float, kept: Rows, found: Rows) -> Verdict:
     """Compare the records of a watched row, seed by seed; ``level`` is one-sided.
 
-    Seeds without a value on either side are left out: a cell that failed is somebody else's to report.
+    Where a seed that had a value has none, the metric is worse: a blank is no result.
     """
     pairs = paired(watched, kept, found)
+    lost = sorted(values_of(watched, kept).keys() - values_of(watched, found).keys())
     if len(pairs) < 2:
-        return Verdict(watched, "unmeasured", len(pairs))
+        return Verdict(watched, "worse" if lost else "unmeasured", len(pairs), lost=lost)
     mean, half = interval([pair.loss for pair in pairs], level)
     values = math.fsum(p.kept for p in pairs) / len(pairs), math.fsum(p.found for p in pairs) / len(pairs)
-    change = changed(mean, half, watched.tolerance)
-    return Verdict(watched, change, len(pairs), mean, mean - half, mean + half, values)
+    change = "worse" if lost else changed(mean, half, watched.tolerance)
+    return Verdict(watched, change, len(pairs), mean, mean - half, mean + half, values, lost)
 
 
 def changed(mean: float, half: float, tolerance: float) -> Change:

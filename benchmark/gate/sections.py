@@ -46,19 +46,23 @@ class Section(msgspec.Struct, frozen=True):
 
 
 def quality(declared: Declaration, kept: Kept, found: Mapping[str, Record]) -> Section:
-    """Watched metrics over seeds, and cells that have no result any more."""
+    """Watched metrics over seeds, and cells that have no result any more.
+
+    It is ``nothing`` where a cell of ``found`` has no committed record: fine would be said of less than is declared.
+    """
     old = table(kept.records.values())
     new = table(record for name, record in found.items() if name in kept.records)
     verdicts = [judge(watched, declared.level, old, new) for watched in declared.watched]
     lost = [found[n].cell for n in kept.records if n in found and found[n].status != "ok"]
     worse = [v for v in verdicts if v.change == "worse"]
     measured = [v for v in verdicts if v.change != "unmeasured"]
-    remarks = _left_out(kept)
+    remarks = _left_out(kept, found) + _blank(verdicts)
     if lost:
         remarks.append(f"{len(lost)} cells that had a result have none: {_named(lost)}")
     if any(v.change == "better" for v in verdicts):
         remarks.append("what became better is no failure; amendbench check --update keeps it as the new baseline")
-    outcome: Outcome = "regressed" if worse or lost else "fine" if measured else "nothing"
+    whole = len(measured) == len(verdicts) and bool(found) and not _unkept(kept, found)
+    outcome: Outcome = "regressed" if worse or lost else "fine" if whole else "nothing"
     line = f"{len(measured)} of {len(verdicts)} watched metrics compared, {len(worse)} worse"
     head = ["watched", "metric", "seeds", "kept", "found", "loss", "interval", "tolerance", ""]
     return Section("quality", outcome, line, remarks, head, [_row(v) for v in verdicts])
@@ -73,30 +77,49 @@ def _row(v: Verdict) -> list[str]:
     return [*named, *numbers, f"{v.watched.tolerance:g} {known.unit}".strip(), v.change]
 
 
-def _left_out(kept: Kept) -> list[str]:
-    said = [f"{len(cells)} cells are not compared: {why} ({_named(cells)})" for why, cells in kept.moved.items()]
-    if kept.absent:
-        said.append(f"{len(kept.absent)} cells have no committed result ({_named(kept.absent)})")
+def _unkept(kept: Kept, found: Mapping[str, Record]) -> list[str]:
+    """Cells of ``found`` that there is nothing to compare with."""
+    return [name for name in found if name not in kept.records]
+
+
+def _left_out(kept: Kept, found: Mapping[str, Record]) -> list[str]:
+    """Why cells of ``found`` have nothing to be compared with, and what helps."""
+    said = []
+    reasons = [*((f"committed is {why}", cells) for why, cells in kept.moved.items()), ("none committed", kept.absent)]
+    for why, cells in reasons:
+        own = [cell for cell in cells if cell.hash in found]
+        if own:
+            said.append(f"{len(own)} cells are not compared: {why} ({_named(own)})")
+    if said:
+        said.append("amendbench check --update makes today's records the committed ones; commit them")
     return said
 
 
-def determinism(again: Strict, committed: Strict) -> Section:
-    """Two runs here, and the committed records where they come from the same kind of machine."""
+def _blank(verdicts: Sequence[Verdict]) -> list[str]:
+    """Watched metrics that had a value and are blank now."""
+    return [
+        f"{metric(v.watched.metric).label} of {v.watched.scenario} {v.watched.method} is blank where it had a value: "
+        f"{len(v.lost)} seeds ({', '.join(map(str, v.lost[:NAMED]))}{', ...' if v.lost[NAMED:] else ''})"
+        for v in verdicts
+        if v.lost
+    ]
+
+
+def determinism(again: Strict, committed: Strict, kept: Kept, found: Mapping[str, Record]) -> Section:
+    """Two runs here, and the committed records where they come from the same kind of machine.
+
+    ``found``: the cells that run twice. It is ``nothing`` where one of them has no committed record.
+    """
     unstable = bool(again.differing)
-    changed = committed.source_moved
-    # Code, packages and the processor's name are the record's, and yet not one cell is: the machine is another one.
-    elsewhere = committed.source_same if not committed.equal else []
-    drifted = committed.source_same if committed.equal else []
-    remarks = _unstable(again) + _changed(changed) + _drifted(drifted)
-    if elsewhere:
-        remarks.append(
-            f"advice: none of {committed.compared} committed records is met bit for bit, although source, packages and "
-            "the processor's name are theirs: this machine computes otherwise"
-        )
+    changed, drifted = committed.source_moved, committed.source_same
+    remarks = _unstable(again) + _changed(changed) + _drifted(drifted) + _left_out(kept, found)
+    if committed.lost:
+        remarks.append(f"{len(committed.lost)} cells that had a result have none: {_named(committed.lost)}")
     for why, count in committed.apart.items():
         remarks.append(f"advice: {count} committed records are not compared bit for bit: other {why}")
     bad = [*again.differing, *changed, *drifted]
-    outcome: Outcome = "regressed" if bad else "fine" if again.compared or committed.compared else "nothing"
+    whole = bool(again.compared) and not _unkept(kept, found)
+    outcome: Outcome = "regressed" if bad or committed.lost else "fine" if whole else "nothing"
     line = f"{again.equal} of {again.compared} cells the same when run twice"
     line += f", {committed.equal} of {committed.compared} the same as committed"
     rows = [_difference(d, "run twice" if unstable and d in again.differing else "as committed") for d in bad[:NAMED]]
@@ -123,7 +146,7 @@ def _changed(cells: Sequence[Differing]) -> list[str]:
 def _drifted(cells: Sequence[Differing]) -> list[str]:
     if not cells:
         return []
-    return [f"{len(cells)} results changed although their source, packages and processor are those of the records"]
+    return [f"{len(cells)} results changed although their source, packages and hardware are those of the records"]
 
 
 def _difference(d: Differing, against: str) -> list[str]:
@@ -139,16 +162,19 @@ def _short(value: object) -> str:
 
 def speed(compared: Sequence[Compared], same_hardware: bool, factor: float, remarks: Sequence[str]) -> Section:
     """Hot paths beside their baseline; of another kind of machine, advice only."""
-    known = [c for c in compared if c.pace != "new"]
+    known = [c for c in compared if c.pace not in ("new", "missing")]
     slower = [c for c in compared if c.pace == "slower"]
-    outcome: Outcome = "regressed" if slower and same_hardware else "fine" if known and same_hardware else "nothing"
+    missing = [c for c in compared if c.pace == "missing"]
+    bad = bool(slower or missing)
+    outcome: Outcome = "nothing" if not same_hardware else "regressed" if bad else "fine" if known else "nothing"
     line = f"{len(known)} of {len(compared)} hot paths compared, {len(slower)} slower by more than {factor:g} times"
+    line += f", {len(missing)} in the baseline did not run" if missing else ""
     line += "" if same_hardware or not known else "; the baseline is of other hardware: advice only"
     head = ["hot path", "seconds", "times the baseline", "p", ""]
     rows = [
         [
             c.name,
-            f"{c.seconds:.4f}",
+            "" if c.seconds is None else f"{c.seconds:.4f}",
             "" if c.ratio is None else f"{c.ratio:.2f}",
             "" if c.p is None else f"{c.p:.2g}",
             c.pace,

@@ -21,7 +21,7 @@ from benchmark.running.files import write_atomically
 SCHEMA = 1
 #: Calibrations on either side of a round that its time is divided by, as their median.
 AROUND = 2
-Pace = Literal["same", "slower", "faster", "new"]
+Pace = Literal["same", "slower", "faster", "new", "missing"]
 
 
 class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,11 +42,14 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """A benchmark beside its baseline: ratio of medians, one-sided p of being slower (both None where it is new)."""
+    """A benchmark beside its baseline: ratio of medians, one-sided p of being slower (both None where it is new).
+
+    ``missing`` is what the baseline has and did not run; it has no seconds.
+    """
 
     name: str
     pace: Pace
-    seconds: float
+    seconds: float | None
     ratio: float | None = None
     p: float | None = None
 
@@ -76,11 +79,20 @@ def compare(name: str, kept: Times | None, found: Times, level: float, factor: f
 
 
 def compare_all(
-    kept: Mapping[str, Times], found: Mapping[str, Times], false_alarms: float, factor: float
+    kept: Mapping[str, Times],
+    found: Mapping[str, Times],
+    false_alarms: float,
+    factor: float,
+    only: Sequence[str] = (),
 ) -> list[Compared]:
-    """Every benchmark that was run, at its share of the false alarms."""
+    """Every benchmark that was run, at its share of the false alarms, and those of the baseline that did not run.
+
+    ``only``: parts of names, as pytest's -k takes them, where not all were to run.
+    """
     level = false_alarms / max(len(found), 1)
-    return [compare(name, kept.get(name), found[name], level, factor) for name in found]
+    wanted = [name for name in kept if not only or any(part.lower() in name.lower() for part in only)]
+    compared = [compare(name, kept.get(name), found[name], level, factor) for name in found]
+    return compared + [Compared(name, "missing", None) for name in wanted if name not in found]
 
 
 def confirmed(first: Sequence[Compared], second: Sequence[Compared]) -> list[Compared]:

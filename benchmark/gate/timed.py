@@ -23,7 +23,11 @@ LONGEST = 900.0
 
 
 class Unmeasured(Exception):  # noqa: N818 - it says what became of the times
-    """The benchmarks gave no times, and why."""
+    """The benchmarks gave no times, and why: here they cannot run."""
+
+
+class Broken(Unmeasured):
+    """The benchmarks can run here, and crashed, hung or left nothing to read: a hot path does not work."""
 
 
 class _Stats(msgspec.Struct):
@@ -47,7 +51,10 @@ class _Report(msgspec.Struct):
 
 
 def measure(folder: str, device: str, only: Sequence[str] = (), rounds: int = ROUNDS) -> dict[str, Times]:
-    """Times of the benchmarks below ``folder`` of this checkout, or of those named; Unmeasured where there are none."""
+    """Times of the benchmarks below ``folder`` of this checkout, or of those named.
+
+    Unmeasured where they cannot run, Broken where they do and give none.
+    """
     root = package_folder("benchmark").parent
     if importlib.util.find_spec("pytest_benchmark") is None:
         raise Unmeasured("pytest-benchmark is not installed")
@@ -72,15 +79,15 @@ def _call(command: Sequence[str], root: Path, environ: dict[str, str]) -> None:
             command, cwd=root, env=environ, capture_output=True, text=True, timeout=LONGEST, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Unmeasured(f"the benchmarks did not end within {LONGEST:.0f} s") from None
+        raise Broken(f"the benchmarks did not end within {LONGEST:.0f} s") from None
     if told.returncode:
         lines = [line for line in told.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "E  "))]
         last = lines or (told.stderr or told.stdout).splitlines()[-3:]
-        raise Unmeasured(f"the benchmarks failed: {'; '.join(last)[:500]}")
+        raise Broken(f"the benchmarks failed: {'; '.join(last)[:500]}")
 
 
 def read_report(content: bytes) -> dict[str, Times]:
-    """Times by benchmark from pytest-benchmark's JSON; Unmeasured where there are none."""
+    """Times by benchmark from pytest-benchmark's JSON; Broken where there are none."""
     try:
         report = msgspec.json.decode(content, type=_Report)
         found = {
@@ -88,9 +95,9 @@ def read_report(content: bytes) -> dict[str, Times]:
             for own in report.benchmarks
         }
     except ValueError as error:
-        raise Unmeasured(f"the benchmarks left no report that can be read: {error}") from error
+        raise Broken(f"the benchmarks left no report that can be read: {error}") from error
     if not found:
-        raise Unmeasured("there are no benchmarks")
+        raise Broken("there are no benchmarks")
     return found
 
 

@@ -15,7 +15,7 @@ from benchmark import environment
 from benchmark.gate import cells, speed
 from benchmark.gate.check import FINE, NOTHING, REGRESSED, announce, prepared
 from benchmark.gate.declaration import DECLARED
-from benchmark.gate.hardware import hardware
+from benchmark.gate.hardware import hardware, read_made, write_made
 from benchmark.gate.timed import Unmeasured, measure, pooled
 from benchmark.running import session
 from benchmark.running.files import check_writable, write_atomically
@@ -31,10 +31,11 @@ def update(
 ) -> int:
     """Run the declared cells and make their records the committed ones; 1, and nothing is written, if one fails.
 
-    Records there that the gate does not declare any more are removed.
+    Records there of this device that the gate does not declare any more are removed; those of others stay.
     """
     gate = prepared(results, console, jobs, device, declaration)
     gate.store.check_writable()
+    read_made(gate.store.root)  # a damaged one is told before anything runs
     plan = cells.plan_of(gate.declared, gate.suite, device, gate.store)
     announce(gate, plan, None)
     session.check_data(plan)
@@ -44,7 +45,9 @@ def update(
         if failed or len(records) < len(plan.cells):
             console.print(f"[red]{len(failed)} of {len(plan.cells)} cells have no result[/]; nothing was written")
             return REGRESSED
-        written = replace_records(gate.store, gate.suite.name, RecordStore(Path(place, "results")), records.values())
+        made = RecordStore(Path(place, "results"))
+        written = replace_records(gate.store, gate.suite.name, device, made, records.values())
+    write_made(gate.store.root, device)
     console.print(f"wrote {written} records below {escape(str(gate.store.root))}")
     return FINE
 
@@ -71,10 +74,10 @@ def update_speed(
     return FINE
 
 
-def replace_records(into: RecordStore, suite: str, made: RecordStore, records: Iterable[Record]) -> int:
-    """Copy records of a suite as they are, without their arrays, and remove those that were not made; how many."""
+def replace_records(into: RecordStore, suite: str, device: str, made: RecordStore, records: Iterable[Record]) -> int:
+    """Copy records of a suite as they are, without their arrays, and remove the device's other ones; how many."""
     contents = {record.cell.file: (made.root / record.cell.file).read_bytes() for record in records}
-    for path in sorted((into.root / suite).rglob("*.json")):
+    for path in sorted((into.root / suite).rglob(f"*-{device}.json")):
         if path.relative_to(into.root).as_posix() not in contents:
             path.unlink()
     for file, content in contents.items():

@@ -179,10 +179,11 @@ def _clouds(block: Sequence[Record], store: RecordStore) -> Clouds | None:
 def _are_points(arrays: Mapping[str, np.ndarray]) -> bool:
     """Whether there are points in the plane, real ones, and a score for each of the former."""
     points, real, scores = (arrays.get(name) for name in ("points", "real", "scores"))
-    if points is None or real is None or scores is None or scores.ndim != 1 or len(scores) < len(points):
+    if points is None or real is None or scores is None or scores.ndim != 1:
         return False
     plane = all(array.ndim == 2 and array.shape[1] == 2 and len(array) for array in (points, real))
-    return plane and all(array.dtype.kind == "f" for array in (points, real, scores))
+    scored = plane and len(scores) >= len(points)
+    return scored and all(array.dtype.kind == "f" for array in (points, real, scores))
 
 
 def _cloud(record: Record, arrays: Mapping[str, np.ndarray]) -> Cloud:
@@ -196,7 +197,7 @@ def _line(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     import numpy as np
 
     s, shares = (arrays.get(name, np.zeros(0)) for name in ("line.s", "line.undesired"))
-    fine = s.ndim == 1 and s.shape == shares.shape and s.dtype.kind == shares.dtype.kind == "f"
+    fine = s.ndim == 1 and s.shape == shares.shape and s.size <= 10**6 and s.dtype.kind == shares.dtype.kind == "f"
     return (s, shares) if fine and np.isfinite(s).all() else (np.zeros(0), np.zeros(0))
 
 

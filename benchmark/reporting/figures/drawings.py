@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DRAWN = ("original", "retrain", "svd-forgetting", "svd-forgetting+search", "logit-mask")
 #: Methods that keep the curves of their losses.
 CURVES = ("laf",)
+#: Numbers that are drawn in one panel, at most: more take minutes, and nobody keeps so many.
+DOTS = 10**6
 #: Characters of a figure's name, at most.
 LONGEST = 150
 
@@ -99,7 +101,7 @@ def _regions(suite: str, records: Sequence[Record], store: RecordStore) -> Itera
         regions = {name: kept[name]["regions"] for name in DRAWN if _have_regions(kept.get(name, {}))}
         if regions:
             forgotten = int(kept[next(iter(regions))]["forgotten"][0])
-            caption = f"Decision regions of {escape(scenario)} (suite {suite}, seed {seed})"
+            caption = f"Decision regions of {escape(scenario)} (suite {escape(suite)}, seed {seed})"
             yield Drawing(
                 stem(suite, scenario, "regions"), suite, task, scenario, "regions",
                 f"{caption}; the cross marks the forgotten class",
@@ -114,7 +116,7 @@ def _have_regions(arrays: Mapping[str, np.ndarray]) -> bool:
     regions, forgotten = arrays.get("regions"), arrays.get("forgotten")
     if regions is None or forgotten is None:
         return False
-    shaped = regions.ndim == 2 and forgotten.ndim == 1 and min(*regions.shape, len(forgotten)) > 0
+    shaped = regions.ndim == 2 and forgotten.ndim == 1 and 0 < regions.size <= DOTS and len(forgotten) > 0
     return shaped and all(array.dtype.kind in "iu" for array in (regions, forgotten))
 
 
@@ -133,14 +135,14 @@ def _curves(suite: str, records: Sequence[Record], store: RecordStore) -> Iterat
         if curves:
             yield Drawing(
                 stem(suite, method, "losses"), suite, task, None, "losses",
-                f"Losses of {method} in suite {suite}, mean over each epoch, first seed",
+                f"Losses of {method} in suite {escape(suite)}, mean over each epoch, first seed",
                 f"Lines of both losses of {method} by epoch, for {one_line(', '.join(curves))}.",
                 partial(figures.loss_curves, curves),
             )  # fmt: skip
 
 
 def _is_curve(array: np.ndarray | None) -> bool:
-    return array is not None and array.ndim == 1 and len(array) > 0 and array.dtype.kind == "f"
+    return array is not None and array.ndim == 1 and 0 < len(array) <= DOTS and array.dtype.kind == "f"
 
 
 def _group_maps(suite: str, sheets: Sequence[Sheet]) -> Iterator[Drawing]:
@@ -148,7 +150,8 @@ def _group_maps(suite: str, sheets: Sequence[Sheet]) -> Iterator[Drawing]:
     for sheet in sheets:
         maps = group_maps(sheet.rows)
         if maps is not None:
-            caption = f"Accuracy by class (rows) and attribute (columns) of {escape(sheet.scenario)} (suite {suite})"
+            what = f"{escape(sheet.scenario)} (suite {escape(suite)})"
+            caption = f"Accuracy by class (rows) and attribute (columns) of {what}"
             yield Drawing(
                 stem(suite, sheet.scenario, "groups"), suite, sheet.task.name, sheet.scenario, "groups",
                 f"{caption}, mean over seeds",

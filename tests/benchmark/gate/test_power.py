@@ -56,6 +56,14 @@ def test_power_falls_with_the_spread_and_rises_with_seeds(row: Callable[[float, 
     assert power[4.0, 60] > power[4.0, 10] + 0.3
 
 
+def test_twice_the_variance_costs_power(row: Callable[[float, int], Table]) -> None:
+    declared = msgspec.structs.replace(load_declaration()[0], watched=[ROW])
+    seeds = row(4.0, 20)
+    (once,), (twice,) = (simulate(declared, seeds, draws=2_000, noise=noise)[1] for noise in (1.0, 2**0.5))
+    assert once.spread == twice.spread
+    assert twice.power < once.power - 0.1
+
+
 def test_a_level_without_correction_alarms_too_often(row: Callable[[float, int], Table]) -> None:
     """Forty rows at a level of a twentieth each: more than half of the checks of unchanged code would fail."""
     declared, _ = load_declaration()

@@ -79,6 +79,16 @@ def test_seeds_without_a_value_on_both_sides_are_left_out(table: Table) -> None:
     assert judge(RETAIN, LEVEL, table([90.0]), table([80.0])).change == "unmeasured"
 
 
+def test_a_metric_that_becomes_blank_is_worse(table: Table) -> None:
+    kept = table([90.0, 91.0, 92.0, 93.0])
+    some, none = table([90.0, None, 92.0, 93.0]), table([None, None, None, None])
+    assert [(v.change, v.lost) for v in (judge(RETAIN, LEVEL, kept, some), judge(RETAIN, LEVEL, kept, none))] == [
+        ("worse", [1]),
+        ("worse", [0, 1, 2, 3]),
+    ]
+    assert judge(RETAIN, LEVEL, some, kept).change == "same"
+
+
 def test_failed_cells_have_no_value(make_record: Make, table: Table) -> None:
     kept, found = table([90.0, 91.0]), table([90.0, 91.0])
     found[RETAIN.row][0] = make_record("svd-forgetting", {RETAIN.metric: 90.0}, seed=0, status="failed")

@@ -26,10 +26,10 @@ from benchmark.gate.speed import (
     relative,
     write_baseline,
 )
-from benchmark.gate.timed import Unmeasured, pooled, read_report
+from benchmark.gate.timed import Broken, pooled, read_report
 
 LEVEL, FACTOR = 0.005 / 9, 1.4
-MACHINE = Hardware("a processor", "AVX2", 2, "Linux x86_64", "cpu")
+MACHINE = Hardware("a processor", "AVX2", "a model", "flags", "Linux x86_64", "cpu", 2)
 
 
 def rounds(scale: float, n: int = 25, seed: int = 0) -> Times:
@@ -54,6 +54,15 @@ def test_a_high_median_without_ranks_is_noise() -> None:
 
 def test_a_benchmark_without_times_is_new() -> None:
     assert compare_all({}, {"a": rounds(1.0)}, 0.005, FACTOR) == [Compared("a", "new", 0.01)]
+
+
+def test_a_path_of_the_baseline_that_did_not_run_is_missing() -> None:
+    kept, found = {"test_a": rounds(1.0), "test_b": rounds(1.0)}, {"test_a": rounds(1.0, seed=1)}
+    compared = compare_all(kept, found, 0.005, FACTOR)
+    assert [(c.name, c.pace) for c in compared] == [("test_a", "same"), ("test_b", "missing")]
+    assert sections.speed(compared, True, FACTOR, []).outcome == "regressed"
+    assert sections.speed(compared, False, FACTOR, []).outcome == "nothing"
+    assert [c.name for c in compare_all(kept, found, 0.005, FACTOR, only=["_A"])] == ["test_a"]
 
 
 def test_slower_counts_only_if_it_is_slower_again() -> None:
@@ -100,7 +109,14 @@ def test_a_baseline_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_fingerprint_is_of_hardware_alone() -> None:
     assert len(MACHINE.fingerprint) == 16
-    for field, value in {"cores": 4, "processor": "b", "capability": "AVX512", "device": "a GPU"}.items():
+    for field, value in {
+        "cores": 4,
+        "processor": "b",
+        "capability": "AVX512",
+        "flags": "f",
+        "model": "m",
+        "device": "a GPU",
+    }.items():
         assert msgspec.structs.replace(MACHINE, **{field: value}).fingerprint != MACHINE.fingerprint
 
 
@@ -131,8 +147,8 @@ def test_a_report_of_the_benchmarks_is_read() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"benchmarks": []}', b"\xff"])
-def test_a_report_without_times_measures_nothing(content: bytes) -> None:
-    with pytest.raises(Unmeasured):
+def test_a_report_without_times_is_of_broken_paths(content: bytes) -> None:
+    with pytest.raises(Broken):
         read_report(content)
 
 
