@@ -49,7 +49,7 @@ report: $(READY) ## render reports/ from results/
 	@$(BENCH) report $(where)
 
 status: $(READY) ## say what is done, running, failed and left
-	@$(BENCH) status $(which) --seeds '$(SEEDS)' --device '$(DEVICE)' --results '$(RESULTS)'
+	@$(BENCH) status $(which) $(chosen) --seeds '$(SEEDS)' --device '$(DEVICE)' --results '$(RESULTS)'
 
 collect: $(READY) ## print the board of what was submitted (ENGINE=slurm) and render the reports
 	@$(BENCH) collect $(where)

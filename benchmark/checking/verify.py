@@ -57,7 +57,8 @@ def print_verification(found: Verification, console: Console) -> None:
     _print_lines(found.wrong, MOST_WRONG, "red", console)
     files = len({file for file, _ in found.wrong})
     count = "1 file is" if files == 1 else f"{files:,} files are"
-    console.print(f"[red]{count} wrong[/]" if files else "[green]nothing is wrong[/]")
+    console.print(f"[red]{count} wrong[/]" if files else "[green]nothing is wrong[/] in what can be looked at")
+    console.print("costs, and metrics that are not re-scored, follow from nothing that is kept: amendbench reproduce")
 
 
 def _table(found: Verification) -> Table:
@@ -69,9 +70,9 @@ def _table(found: Verification) -> Table:
         "hash ok",
         "outputs kept",
         "re-scored",
-        "metrics of them",
+        "their metrics",
         "code moved",
-        "other",
+        "other files",
         "wrong",
     ):
         table.add_column(heading, justify="right")
@@ -91,7 +92,9 @@ def _print_left_out(found: Verification, console: Console) -> None:
     unseen = sum(tally.unseen for tally in found.tallies.values())
     older = sum(tally.older for tally in found.tallies.values())
     moved = sum(tally.moved for tally in found.tallies.values())
+    bare = sum(tally.records - tally.kept for tally in found.tallies.values())
     for count, what in (
+        (bare, "records have no outputs here, so that their metrics were not scored again"),
         (unseen, "records: their data is not at hand, so that its checksum was not compared"),
         (older, "records were made by other declared versions of task or method"),
         (moved, "records were made by code that has moved since: current ones would be made again by a run"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from benchmark import environment
 from benchmark.commands.options import within
@@ -19,9 +21,10 @@ from benchmark.reporting.ensembles import summary
 from benchmark.reporting.terminal import print_board, publish
 from benchmark.running import ensembles, orders, pool, session
 from benchmark.running.files import check_writable
+from benchmark.running.locks import remove_if_empty
 from benchmark.running.orders import Submission
 from benchmark.running.plan import Plan, machine, make_plan
-from benchmark.running.records import Record, RecordStore
+from benchmark.running.records import RUN, Record, RecordStore
 from benchmark.suite import Suite
 
 
@@ -30,6 +33,7 @@ class Request:
     """What was asked for."""
 
     suite: Suite
+    suite_name: str
     seeds: int
     jobs: int
     device: str
@@ -79,6 +83,15 @@ def show(records: Sequence[Record], suite: Suite, results: Path, reports: Path, 
 
 
 def _check(request: Request) -> None:
+    if request.engine == "slurm":
+        from benchmark.running import slurm
+        from benchmark.running.cluster import load_cluster
+
+        load_cluster(request.cluster)
+        if not request.dry_run:
+            slurm.check_available()
+    elif request.cluster is not None:
+        raise InputError("--cluster has no effect without --engine slurm")
     if request.ensemble:
         within(request.ensemble, ensembles.FEWEST, ensembles.MOST, "ensemble")
         if request.engine != "local":
@@ -134,17 +147,21 @@ def _submit(request: Request, plan: Plan, console: Console) -> int:
     from benchmark.running.cluster import load_cluster
 
     cluster = load_cluster(request.cluster)
-    slurm.check_available()
     ordered = orders.submission(plan, request.suite, request.engine, request.device, fresh=request.fresh)
     _keep(ordered, request.results)
     try:
         submitted = slurm.submit(ordered, request.results, cluster, console, request.suite.resources)
     except InputError:
         shutil.rmtree(ordered.folder(request.results))  # nobody has these orders
+        remove_if_empty(request.results / RUN)
         raise
     console.print(f"submitted as [bold]{ordered.id}[/]: {submitted}")
-    told = f"amendbench status[/] says how far it is, [bold]amendbench collect {ordered.id}[/] shows the board"
-    console.print(f"[bold]{told}")
+    where = f"--results {shlex.quote(str(request.results))}"
+    what = f"--suite {shlex.quote(request.suite_name)} --seeds {request.seeds} --device {request.device}"
+    reports = f"--reports {shlex.quote(str(request.reports))}"
+    console.print("how far it is, and its board:")
+    for told in (f"amendbench status {what} {where}", f"amendbench collect {ordered.id} {where} {reports}"):
+        console.print(f"  {escape(told)}", soft_wrap=True)
     return 0
 
 

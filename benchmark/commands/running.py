@@ -76,6 +76,10 @@ def bench(
         raise unknown("engine", engine, ENGINES)
     chosen = select(load_suite(suite), task, names(scenarios), names(methods))
     within(seeds, 1, 100_000, "seeds")
+    if engine != "local" and jobs is not None:
+        raise InputError(
+            f"--jobs has no effect with --engine {engine}: the cluster's file says how many tasks run at once"
+        )
     if engine == "local":
         session.check_device(device)
     else:
@@ -85,6 +89,7 @@ def bench(
     many = 1 if engine != "local" else pool.default_jobs(chosen.threads, device) if jobs is None else jobs
     request = Request(
         suite=chosen,
+        suite_name=suite,
         seeds=seeds,
         jobs=within(many, 1, 1024, "jobs"),
         device=device,
@@ -103,11 +108,13 @@ def bench(
     "run-cell", epilog="Example: amendbench run-cell 4f1c0d5e9a7b42c68e3f5a1b9d07c2e4 --results /scratch/me/results"
 )
 def run_cell(
-    hashes: Annotated[list[str], typer.Argument(metavar="HASH...", help="Cells that have been ordered.")],
+    hashes: Annotated[
+        list[str], typer.Argument(metavar="HASH...", help="Hashes of submitted cells; a wrong one lists what is known.")
+    ],
     results: ResultsOption = Path("results"),
-    submission: Annotated[str | None, typer.Option(help="Where they were ordered; the newest if left out.")] = None,
+    submission: Annotated[str | None, typer.Option(help="Their submission; the newest if left out.")] = None,
 ) -> None:
-    """Run ordered cells in this process's place; what is done already stays as it is."""
+    """Run submitted cells here; one that has a result is left alone."""
     from benchmark.running.run_cells import find, run_cells
 
     records = run_cells(results, submission or find(results, hashes[0]).id, hashes)
@@ -146,10 +153,15 @@ def collect(
     exit_with(exit_code([*found.done, *found.failed]))
 
 
-@app.command(epilog="Examples: amendbench status --suite embedded --seeds 10 | watch amendbench status --suite smoke")
+@app.command(
+    epilog="Examples: amendbench status --suite embedded --seeds 10 | "
+    "amendbench status --suite smoke --scenarios digits --methods svd-forgetting"
+)
 def status(
     suite: SuiteOption = "embedded",
     task: TaskOption = None,
+    scenarios: ScenariosOption = None,
+    methods: MethodsOption = None,
     seeds: SeedsOption = 3,
     device: DeviceOption = "cpu",
     results: ResultsOption = Path("results"),
@@ -158,24 +170,25 @@ def status(
     from benchmark.running import orders
     from benchmark.running.claims import Claims
     from benchmark.running.plan import make_plan
-    from benchmark.running.progress import counts, outcome
+    from benchmark.running.progress import COLUMNS, Count, counts, outcome
     from benchmark.running.records import RecordStore
     from benchmark.running.session import check_device_name, duration
     from benchmark.suite import load_suite, select
 
     store = RecordStore(results)
-    chosen = select(load_suite(suite), task, None, None)
+    chosen = select(load_suite(suite), task, names(scenarios), names(methods))
     check_device_name(device)
     plan = make_plan(chosen, range(within(seeds, 1, 100_000, "seeds")), device, store)
     running = Claims(results).running()
     found = counts(plan, running)
     print(f"{'scenario':28} {'done':>6} {'running':>8} {'failed':>7} {'elsewhere':>10} {'left':>6}")
-    for row in found:
+    total = Count("all", *(sum(getattr(row, name) for row in found) for name in COLUMNS))
+    for row in [*found, total]:
         print(f"{row.scenario:28} {row.done:6} {row.running:8} {row.failed:7} {row.elsewhere:10} {row.left:6}")
-    print("elsewhere: a result is there, of another machine or of other code; bench runs the cell again")
-    seconds = sum(row.seconds for row in found)
-    if seconds:
-        print(f"what is not done takes one worker about {duration(seconds)}")
+    if total.elsewhere:
+        print("elsewhere: a result is there, of another machine or of other code; bench runs the cell again")
+    if total.seconds:
+        print(f"all that is not done takes one worker about {duration(total.seconds)}")
     for claim in running:
         print(f"running for {duration(claim.seconds)}: {claim.file!a} on {claim.host!a}, process {claim.pid}")
     for submitted in orders.read_all(results):

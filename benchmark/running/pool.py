@@ -152,7 +152,10 @@ def _gather(workers: list[Worker], provenance: dict[str, str], setting: Setting)
         if not ended.process.is_alive():
             workers[index] = _start(ended.slot, setting)
         if reply.outcome == "unwritten":
-            raise NotKept(f"what {cell.file} writes cannot be kept ({reply.problem})")
+            raise NotKept(
+                f"what {cell.file} writes cannot be kept ({reply.problem}): make room for the results and for the "
+                "cache, AMENDBENCH_CACHE, and give the same command again"
+            )
         yield cell, reply
 
 

@@ -47,6 +47,10 @@ def counts(plan: Plan, running: list[Claim]) -> list[Count]:
     return list(found.values())
 
 
+#: What is counted.
+COLUMNS = ("done", "running", "failed", "elsewhere", "left", "seconds")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What has become of a submission: records of cells that ended, cells that somebody is at, cells that are left."""

@@ -57,7 +57,7 @@ def find(results: Path, hash: str) -> Submission:
             return submitted
         known += hashes
     if not known:
-        raise InputError(f"no cells have been ordered in {results}; amendbench bench --engine slurm orders them")
+        raise InputError(f"nothing has been submitted in {results}; amendbench bench --engine slurm submits")
     raise unknown("cell", hash, known)
 
 

@@ -76,7 +76,7 @@ def test_what_is_not_known_is_named(ordered: Submission, results: Path, tmp_path
         run_cells(results, ordered.id, ["0" * 32])
     with pytest.raises(InputError, match=f"unknown submission .*did you mean {ordered.id}"):
         run_cells(results, ordered.id[:-1], [known])
-    with pytest.raises(InputError, match="no cells have been ordered"):
+    with pytest.raises(InputError, match="nothing has been submitted"):
         find(tmp_path / "none", known)
     with pytest.raises(InputError, match="unknown submission"):
         orders.read(results, "../../etc")
