@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TASK, ORIGINAL, LINE = "gan-feature-removal", "original", "extrapolation"
 #: Images of each kind, and points of each generator, at most.
 IMAGES, POINTS = 12, 1500
+#: No line is drawn from farther out than this many times the way to the adapted generators.
+FARTHEST = 1e6
 #: What the hues are called that units have the numbers of.
 HUES = ("red", "green", "blue")
 
@@ -198,7 +200,8 @@ def _line(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
     s, shares = (arrays.get(name, np.zeros(0)) for name in ("line.s", "line.undesired"))
     fine = s.ndim == 1 and s.shape == shares.shape and s.size <= 10**6 and s.dtype.kind == shares.dtype.kind == "f"
-    return (s, shares) if fine and np.isfinite(s).all() else (np.zeros(0), np.zeros(0))
+    fine = fine and bool((np.abs(s) <= FARTHEST).all() and not ((shares < 0) | (shares > 100)).any())
+    return (s, shares) if fine else (np.zeros(0), np.zeros(0))
 
 
 def _premise(lines: Sequence[tuple[Record, np.ndarray, np.ndarray]]) -> list[Premise]:
@@ -208,8 +211,9 @@ def _premise(lines: Sequence[tuple[Record, np.ndarray, np.ndarray]]) -> list[Pre
     alike = [(record.cell, shares) for record, s, shares in lines if np.array_equal(s, lines[0][1])]
     if not alike:
         return []
-    chosen = {cell.parameters.get("s") for cell, _ in alike}
-    own = next(iter(chosen)) if len(chosen) == 1 else None
-    at = float(own) if isinstance(own, int | float) and not isinstance(own, bool) else None
+    chosen = [cell.parameters.get("s") for cell, _ in alike]
+    own = chosen[0] if chosen.count(chosen[0]) == len(chosen) else None
+    known = isinstance(own, int | float) and not isinstance(own, bool) and abs(own) <= FARTHEST
+    at = float(own) if known and own is not None else None
     seeds = tuple(cell.seed for cell, _ in alike)
     return [Premise(alike[0][0].scenario, seeds, lines[0][1], np.stack([shares for _, shares in alike]), at)]

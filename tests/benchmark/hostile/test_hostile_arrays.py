@@ -103,6 +103,13 @@ def blocks(draw: st.DrawFn) -> list[tuple[Record, Arrays]]:
             elif what == "remove":
                 own = {key: value for key, value in own.items() if key != name}
             made.update({name: own[name]} if name in own else {})
+        if "s" in record.cell.parameters and draw(st.booleans()):
+            parameters = {
+                **record.cell.parameters,
+                "s": draw(st.sampled_from([*ODD[:-3], 10**400, True, "1", [], None])),
+            }
+            cell = msgspec.structs.replace(record.cell, parameters=parameters)
+            record = msgspec.structs.replace(record, cell=cell, hash=cell.hash)
         block.append((record, dict(own)))
     return block
 
