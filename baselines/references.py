@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, ForgetProblem, Problem, method
+from benchmark.stacking import train_stacked
 from benchmark.training import train_classifier
 
 
@@ -21,7 +24,24 @@ def original(problem: Problem) -> nn.Module:
     return problem.model
 
 
-@method("retrain", tasks=("class-forget", "label-free-forget"), kind="reference", paper="", access=Access(retain="xy"))
+def retrain_together(problems: Sequence[ForgetProblem]) -> list[nn.Module]:
+    """What ``retrain`` gives for each problem; those whose retain sets are equally large are trained in one stack."""
+    models = [problem.fresh_model() for problem in problems]
+    for n in {len(problem.retain) for problem in problems}:
+        chosen = [i for i, problem in enumerate(problems) if len(problem.retain) == n]
+        views, generators = [problems[i].retain for i in chosen], [problems[i].generator("retrain") for i in chosen]
+        train_stacked([models[i] for i in chosen], views, problems[0].recipe, generators)
+    return models
+
+
+@method(
+    "retrain",
+    tasks=("class-forget", "label-free-forget"),
+    kind="reference",
+    paper="",
+    access=Access(retain="xy"),
+    together="retrain_together",
+)
 @method(
     "retrain+few-labels",
     tasks="label-free-forget",

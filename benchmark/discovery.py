@@ -12,11 +12,14 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmark.contracts import Access, Kind, Method, MethodInfo, Parameter
 from benchmark.errors import InputError, unknown
 from benchmark.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PACKAGES: dict[str, Kind] = {"methods": "paper", "baselines": "baseline"}
 #: What a method may be called: it becomes the name of a folder.
@@ -69,6 +72,7 @@ def _info(node: ast.FunctionDef, call: ast.Call, module: str, kind: Kind) -> Met
         access=arguments["access"],
         version=arguments.get("version", 1),
         shares=arguments.get("shares", ""),
+        together=arguments.get("together", ""),
         parameters=tuple(_parameters(node, where)),
         module=module,
         function=node.name,
@@ -141,6 +145,11 @@ def load(info: MethodInfo) -> Method:
     if info.name not in getattr(function, "amendbench_methods", {}):
         raise ValueError(f"{info.module}.{info.function} is not declared as method {info.name!r}")
     return cast(Method, function)
+
+
+def load_together(info: MethodInfo) -> Callable[..., list[nn.Module]]:
+    """Import the function that answers several problems at once."""
+    return cast("Callable[..., list[nn.Module]]", getattr(importlib.import_module(info.module), info.together))
 
 
 def check_parameters(info: MethodInfo, given: Mapping[str, Any], where: str) -> dict[str, Any]:

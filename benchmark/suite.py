@@ -44,7 +44,10 @@ class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SuiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A suite file. ``threads`` is how many a cell uses, ``timeout`` its limit in seconds; ``resources``: for Slurm."""
+    """A suite file. ``threads`` is how many a cell uses, ``timeout`` its limit in seconds; ``resources``: for Slurm.
+
+    ``stacked``: how many members of an ensemble are trained together, by scenario, where that was found to be quicker.
+    """
 
     name: str
     summary: str
@@ -54,6 +57,7 @@ class SuiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scenarios: dict[str, dict[str, Any]]
     hyperparameters: dict[str, dict[str, Tuned]] = {}
     resources: dict[str, Resources] = {}
+    stacked: dict[str, int] = {}
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -77,6 +81,7 @@ class Suite(msgspec.Struct, frozen=True):
     scenarios: dict[str, Scenario]
     path: str
     resources: dict[str, Resources] = {}
+    stacked: dict[str, int] = {}
 
 
 def suite_names() -> list[str]:
@@ -98,7 +103,18 @@ def load_suite(name: str) -> Suite:
             raise InputError(f"{path.name}: hyperparameters: {unknown('scenario', scenario, file.scenarios)}")
     scenarios = {key: _scenario(key, raw, file, path.name) for key, raw in file.scenarios.items()}
     check_resources(file.resources, file.scenarios, path.name)
-    return Suite(file.name, file.summary, file.threads, file.timeout, file.tuning, scenarios, str(path), file.resources)
+    _check_stacked(file, scenarios, path.name)
+    return Suite(
+        file.name,
+        file.summary,
+        file.threads,
+        file.timeout,
+        file.tuning,
+        scenarios,
+        str(path),
+        file.resources,
+        file.stacked,
+    )
 
 
 def _check_file(file: SuiteFile, where: str) -> None:
@@ -119,6 +135,24 @@ def _check_file(file: SuiteFile, where: str) -> None:
         raise InputError(f"{where}: tuning.seeds must be distinct seeds from 0 on, not {list(seeds)}")
     if not file.scenarios:
         raise InputError(f"{where}: scenarios: there is none")
+
+
+def _check_stacked(file: SuiteFile, scenarios: dict[str, Scenario], where: str) -> None:
+    for name, size in file.stacked.items():
+        if name not in scenarios:
+            raise InputError(f"{where}: stacked: {unknown('scenario', name, scenarios)}")
+        scenario = scenarios[name]
+        if not TASKS.get(scenario.task).ensembles:
+            raise InputError(f"{where}: stacked: scenario {name} is of task {scenario.task}, which has no ensembles")
+        try:
+            TASKS.get(scenario.task).check(with_stacked(scenario.settings, size))
+        except ValueError as error:
+            raise InputError(f"{where}: stacked: {name}: {error}") from error
+
+
+def with_stacked(settings: Any, size: int) -> Any:
+    """A scenario's settings with the networks of ``size`` seeds trained together; ValueError below 1."""
+    return msgspec.structs.replace(settings, training=msgspec.structs.replace(settings.training, stacked=size))
 
 
 def _scenario(name: str, raw: dict[str, Any], file: SuiteFile, where: str) -> Scenario:

@@ -47,11 +47,23 @@ def adam(model: nn.Module | Iterable[nn.Parameter], lr: float, *, weight_decay: 
     return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
-def optimiser_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def optimiser_of(model: nn.Module | Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser that a recipe names."""
     if recipe.optimiser == "adam":
         return adam(model, recipe.lr, weight_decay=recipe.weight_decay)
     return sgd(model, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def schedule_of(
+    optimiser: torch.optim.Optimizer, n: int, recipe: Recipe
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """The schedule that a recipe names, for an optimiser that is to see all of ``n`` samples; None: a constant rate."""
+    if recipe.schedule == "constant":
+        return None
+    steps = list(range(0, n, recipe.batch_size))
+    per_epoch = len(steps) - (n > recipe.batch_size and (n - steps[-1]) * 2 < recipe.batch_size)
+    total_steps = recipe.epochs * per_epoch + 1
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=total_steps, pct_start=0.2)
 
 
 def optimise(
@@ -116,32 +128,47 @@ def class_weights(labels: Tensor, num_classes: int) -> Tensor:
     return torch.where(n > 0, n.max() / n, 0.0)
 
 
-def weighted_cross_entropy(model: nn.Module, labels: Tensor) -> Step[Batch]:
-    """The same with classes weighted by their sizes among ``labels`` (N,)."""
+def inputs_of(recipe: Recipe, generator: torch.Generator) -> Callable[[Batch], Tensor]:
+    """What a network sees of a batch in training: images, augmented as the recipe says by draws of ``generator``."""
+    if recipe.augmentation == "none":
+        return lambda batch: batch.x
+    from benchmark.augmentation import augmented
 
-    kept: dict[int, Tensor] = {}
+    return lambda batch: augmented(batch.x, recipe.augmentation, generator)
 
-    def loss(batch: Batch) -> Tensor:
-        logits = model(batch.x)
-        k = logits.shape[1]
-        if k not in kept:
-            kept[k] = class_weights(labels, k)
-        return F.cross_entropy(logits, batch.y, kept[k])
 
-    return loss
+def at_least_float(logits: Tensor) -> Tensor:
+    """Logits in which a loss is computed: those of low precision as float32."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def in_precision(recipe: Recipe, loss: Step[T], device: torch.device) -> Step[T]:
+    """``loss`` with its operations in the recipe's precision, where they bear it (automatic mixed precision)."""
+    if recipe.precision == "float32":
+        return loss
+
+    def rounded(item: T) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return loss(item)
+
+    return rounded
 
 
 def train_classifier(model: nn.Module, view: Sampled, recipe: Recipe, generator: torch.Generator) -> None:
     """Train ``model`` on ``view`` in place by ``recipe``; leaves it in evaluation mode."""
+    whole = view.everything()
+    weights: dict[int, Tensor] = {}
+    seen, told = inputs_of(recipe, generator), whole.y if recipe.weighted else None
+
+    def loss(batch: Batch) -> Tensor:
+        logits = at_least_float(model(seen(batch)))
+        if told is not None and not weights:
+            weights[0] = class_weights(told, logits.shape[1]).to(logits)
+        return F.cross_entropy(logits, batch.y, weights.get(0))
+
     optimiser = optimiser_of(model, recipe)
-    steps = list(range(0, len(view), recipe.batch_size))
-    per_epoch = len(steps) - (len(view) > recipe.batch_size and (len(view) - steps[-1]) * 2 < recipe.batch_size)
-    schedule = None
-    if recipe.schedule == "one-cycle":
-        total_steps = recipe.epochs * per_epoch + 1
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=total_steps, pct_start=0.2)
+    schedule = schedule_of(optimiser, len(view), recipe)
     model.train()
     batches = epochs(view, recipe.batch_size, recipe.epochs, generator)
-    loss = weighted_cross_entropy(model, view.everything().y) if recipe.weighted else cross_entropy(model)
-    optimise(batches, loss, optimiser, schedule=schedule)
+    optimise(batches, in_precision(recipe, loss, whole.index.device), optimiser, schedule=schedule)
     model.eval()

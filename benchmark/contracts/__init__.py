@@ -18,7 +18,7 @@ from benchmark.contracts.problems import (
     Stages,
     Watch,
 )
-from benchmark.contracts.recipes import GanRecipe, Recipe, StepRecipe
+from benchmark.contracts.recipes import GanRecipe, Recipe, StepRecipe, seeds_together
 
 __all__ = [
     "FIELDS",
@@ -40,6 +40,7 @@ __all__ = [
     "StepRecipe",
     "Watch",
     "method",
+    "seeds_together",
 ]
 
 

@@ -53,6 +53,7 @@ class MethodInfo:
     function: str
     summary: str
     shares: str = ""
+    together: str = ""
 
     def defaults(self) -> dict[str, Any]:
         return {p.name: p.default for p in self.parameters}
@@ -73,6 +74,7 @@ def method(
     kind: Kind | None = None,
     version: int = 1,
     shares: str = "",
+    together: str = "",
 ) -> Callable[[F], F]:
     """Declare a function as a method.
 
@@ -80,6 +82,8 @@ def method(
     ``kind`` defaults to ``paper`` in ``methods/`` and to ``baseline`` in ``baselines/``. ``version`` goes up when a
     change alters the method's results. Methods that name the same ``shares`` have a stage in common
     (``ForgetProblem.stage``): on one base model they run one after the other, so that it is computed once.
+    ``together`` names a function of the same file that takes a list of problems and gives a list of models: what the
+    method would give for each, found in one go, where a suite says that several seeds are trained together.
     """
 
     def declare(function: F) -> F:

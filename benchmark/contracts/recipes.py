@@ -12,6 +12,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     The schedule ``one-cycle`` (Smith, 2018) moves the momentum, too: from 0.95 to 0.85 while the rate rises and back;
     ``momentum`` is that of SGD with the schedule ``constant``. ``weighted``: the loss weighs classes by max(n) / n_k.
+    ``augmentation`` changes training images at random, ``crop-flip``: cut after padding by four pixels, and mirrored.
+    ``precision`` of the forward pass, weights are float32: with ``bf16`` convolutions and products are rounded to 8
+    bits, otherwise on every kind of processor. ``stacked``: the networks of so many seeds, from a multiple of it on,
+    are trained together in one step (benchmark.stacking); a seed's result depends on it by the rounding of sums.
     """
 
     epochs: int
@@ -22,9 +26,12 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     optimiser: Literal["sgd", "adam"] = "sgd"
     weighted: bool = False
+    augmentation: Literal["none", "crop-flip"] = "none"
+    precision: Literal["float32", "bf16"] = "float32"
+    stacked: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr"):
+        for name in ("epochs", "batch_size", "lr", "stacked"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.momentum < 1 or self.weight_decay < 0:
@@ -33,6 +40,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("momentum cannot be chosen with schedule one-cycle, which moves it from 0.95 to 0.85")
         if self.optimiser == "adam" and self.momentum != 0.9:
             raise ValueError("momentum cannot be chosen with optimiser adam")
+
+
+def seeds_together(training: object, seed: int) -> range:
+    """The seeds whose networks are trained in one stack with that of ``seed``: that one alone for other recipes."""
+    size = training.stacked if isinstance(training, Recipe) else 1
+    first = seed - seed % size
+    return range(first, first + size)
 
 
 class StepRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from benchmark.contracts import Access, Kind, Ledger, MethodInfo
+from benchmark.contracts import Access, Kind, Ledger, MethodInfo, Problem
 from benchmark.determinism import seed_cell
 from benchmark.discovery import load
-from benchmark.errors import AccessViolation
+from benchmark.errors import AccessViolation, DivergenceError
 from benchmark.models.surgery import state_hash
+from benchmark.running.companions import answer
 from benchmark.running.context import Context
-from benchmark.running.stages import StoredStages
+from benchmark.running.stages import StoredStages, charge
 from benchmark.source import digest
-from benchmark.tasks import Task
+from benchmark.tasks import Task, answered_together
 from benchmark.timing import Stopwatch
 
 
@@ -59,19 +62,32 @@ def amend(
                 "tasks": digest(task.implementation),
             },
         )
+        kept = None
+        if answered_together(info, task, scenario):
+            with suppress(DivergenceError):  # of any seed: each has to answer for itself then
+                kept = answer(method, task, scenario, seed, context, exclusive=exclusive)
         seed_cell(seed, "method", request)
         try:
             with watch.running():
-                model = function(guarded.problem, **parameters)
+                model = function(guarded.problem, **parameters) if kept is None else _taken(kept, guarded.problem)
                 if not isinstance(model, nn.Module):
                     raise TypeError(f"{info.name} returned {type(model).__name__}, not a model")
                 model = guarded.finish(model)
+            if kept is not None:
+                charge(kept, watch, guarded.views)
         finally:
             for view in guarded.views:
                 view.close()
             counts = {view.name: view.counts() for view in guarded.views}
             ledger.reads = {name: read for name, read in counts.items() if any(read.values())}
         model.eval()
+    return model
+
+
+def _taken(kept: Mapping[str, Tensor], problem: Problem) -> nn.Module:
+    """A network with the weights that were found together with those of other seeds."""
+    model = problem.fresh_model()
+    model.load_state_dict({k.removeprefix("model."): t for k, t in kept.items() if k.startswith("model.")})
     return model
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from benchmark import environment
-from benchmark.contracts import Ledger
+from benchmark.contracts import Ledger, seeds_together
 from benchmark.discovery import METHODS, package_folder
 from benchmark.errors import AccessViolation
 from benchmark.models.surgery import state_hash
@@ -108,7 +108,8 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
 def _base_model(cell: Cell, scenario: Any, context: Context) -> nn.Module:
     """The base model; of all processes that share the cache one trains it. Busy for the others, until it is there."""
     task = TASKS.get(cell.task)
-    name = key_hash([cell.device, cell.threads, task.base(scenario, cell.seed)])
+    first = seeds_together(scenario.training, cell.seed)[0]  # who trains one network of a stack trains all
+    name = key_hash([cell.device, cell.threads, task.base(scenario, first)])
     with locks.locked(context.artifacts.root / "building" / f"{name}.lock", PATIENCE):
         return task.load().base_model(scenario, cell.seed, context)
 

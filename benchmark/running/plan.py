@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
@@ -11,12 +11,13 @@ from typing import Literal
 import msgspec
 
 from benchmark import environment
+from benchmark.contracts import seeds_together
 from benchmark.discovery import METHODS
 from benchmark.errors import InputError
 from benchmark.running.records import Cell, Record, RecordStore
 from benchmark.source import digest
 from benchmark.suite import Scenario, Suite
-from benchmark.tasks import TASKS, Task
+from benchmark.tasks import TASKS, Task, answered_together
 
 #: Seconds that a cell is thought to take before any has been measured.
 UNKNOWN_SECONDS = 5.0
@@ -67,39 +68,49 @@ def make_plan(
     taken = sorted(set(seeds) & set(suite.tuning.seeds))
     if taken:
         raise InputError(f"seeds {taken} of suite {suite.name} are for tuning and are never reported")
-    cells: list[Cell] = []
+    cells: dict[str, Cell] = {}
     needs: dict[str, tuple[str, ...]] = {}
     provenance: dict[str, str] = {}
+    blanks = list(_blanks(suite, device, keeps))
+    blanks.sort(key=lambda blank: not METHODS.get(blank[1].method, blank[1].task).shares)
     for seed in seeds:
-        for scenario in suite.scenarios.values():
+        for scenario, blank in blanks:
             task = TASKS.get(scenario.task)
-            for method, parameters in scenario.methods.items():
-                cell = _cell(suite, scenario, method, parameters, seed, device, keeps)
-                cells.append(cell)
-                needs[cell.hash] = _needs(task, scenario, method, seed)
-                provenance[cell.hash] = scenario.provenance[method]
-    odd = next((cell for cell in cells if not cell.has_plain_names()), None)
+            cell = msgspec.structs.replace(blank, seed=seed, unit=task.unit(scenario.settings, seed))
+            name = cell.hash  # computed each time that it is asked for
+            cells[name] = cell
+            needs[name] = _needs(task, scenario, cell.method, seed)
+            provenance[name] = scenario.provenance[cell.method]
+    odd = next((cell for cell in cells.values() if not cell.has_plain_names()), None)
     if odd is not None:
         raise InputError(f"{suite.path}: scenarios.{odd.scenario}: no file can be called as its record, {odd.file!r}")
-    cells.sort(key=lambda cell: (seeds.index(cell.seed), not METHODS.get(cell.method, cell.task).shares))
     found = {record.cell.file: record for record in store.all(suite.name)}
     known = _history(found.values() if history is None else history.all(suite.name))
-    cached = {}
-    seconds = {}
-    elsewhere = 0
-    for cell in cells:
-        record = None if fresh else found.get(cell.file)
-        if record is not None and is_current(record, cell):
-            cached[cell.hash] = record
-        elif record is not None and record.status == "ok":
-            elsewhere += 1
-        seconds[cell.hash] = known.get((cell.scenario, cell.method), UNKNOWN_SECONDS)
-    return Plan(cells, cached, seconds, needs, provenance, elsewhere, found)
+    there = {} if fresh else _results(cells, found)
+    matching = {name: record for name, record in there.items() if record.hash == name}
+    here = machine() if matching else ""
+    cached = {name: record for name, record in matching.items() if record.environment.get("machine") == here}
+    return Plan(
+        cells=list(cells.values()),
+        cached=cached,
+        seconds={name: known.get((cell.scenario, cell.method), UNKNOWN_SECONDS) for name, cell in cells.items()},
+        needs=needs,
+        provenance=provenance,
+        elsewhere=len(there) - len(cached),
+        found=found,
+    )
+
+
+def _results(cells: Mapping[str, Cell], found: Mapping[str, Record]) -> dict[str, Record]:
+    """Results that lie where those of the cells belong, whoever made them, by the cells' hashes."""
+    there = ((name, found.get(cell.file)) for name, cell in cells.items())
+    return {name: record for name, record in there if record is not None and record.status == "ok"}
 
 
 def _needs(task: Task, scenario: Scenario, method: str, seed: int) -> tuple[str, ...]:
-    base = task.base(scenario.settings, seed)
-    shared = METHODS.get(method, task.name).shares
+    info = METHODS.get(method, task.name)
+    base = task.base(scenario.settings, seeds_together(scenario.settings.training, seed)[0])
+    shared = f"together {method}" if answered_together(info, task, scenario.settings) else info.shares
     return (base, f"{base}/{scenario.name}/{shared}") if shared else (base,)
 
 
@@ -127,34 +138,34 @@ def machine() -> str:
     return found
 
 
-def _cell(
-    suite: Suite,
-    scenario: Scenario,
-    method: str,
-    parameters: dict[str, object],
-    seed: int,
-    device: str,
-    keeps: Literal["metrics", "forget-set outputs"],
-) -> Cell:
-    task = TASKS.get(scenario.task)
-    info = METHODS.get(method, task.name)
-    return Cell(
-        suite=suite.name,
-        task=task.name,
-        scenario=scenario.name,
-        settings=msgspec.to_builtins(scenario.settings),
-        unit=task.unit(scenario.settings, seed),
-        seed=seed,
-        method=method,
-        kind=info.kind,
-        parameters=parameters,
-        device=device.partition(":")[0],  # which of several GPUs is no part of a result
-        threads=suite.threads,
-        versions={"task": task.version, "method": info.version},
-        digests=digests(task.implementation, info.module),
-        packages=environment.versions(),
-        keeps=keeps,
-    )
+def _blanks(
+    suite: Suite, device: str, keeps: Literal["metrics", "forget-set outputs"]
+) -> Iterator[tuple[Scenario, Cell]]:
+    """A cell of each scenario and method, with the first seed and no unit: what cells of all seeds have in common."""
+    for scenario in suite.scenarios.values():
+        task = TASKS.get(scenario.task)
+        for method, parameters in scenario.methods.items():
+            info = METHODS.get(method, task.name)
+            yield (
+                scenario,
+                Cell(
+                    suite=suite.name,
+                    task=task.name,
+                    scenario=scenario.name,
+                    settings=msgspec.to_builtins(scenario.settings),
+                    unit="",
+                    seed=0,
+                    method=method,
+                    kind=info.kind,
+                    parameters=parameters,
+                    device=device.partition(":")[0],  # which of several GPUs is no part of a result
+                    threads=suite.threads,
+                    versions={"task": task.version, "method": info.version},
+                    digests=digests(task.implementation, info.module),
+                    packages=environment.versions(),
+                    keeps=keeps,
+                ),
+            )
 
 
 def digests(task: str, method: str) -> dict[str, str]:

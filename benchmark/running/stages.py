@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,27 @@ from benchmark.source import digest
 from benchmark.timing import Lap, Stopwatch
 
 _COST = "bill.cost"
+
+
+def bill(lap: Lap, views: Iterable[View]) -> dict[str, Tensor]:
+    """What something cost and has read of the views so far, to be kept beside it."""
+    peak = -1.0 if lap.peak_bytes is None else float(lap.peak_bytes)
+    found = {_COST: torch.tensor([lap.seconds, lap.device_seconds, peak], dtype=torch.float64)}
+    for view in views:
+        tally = view.tally()
+        found[f"bill.{view.name}.passes"] = torch.tensor(tally.passes)
+        found |= {f"bill.{view.name}.{letter}": seen for letter, seen in tally.seen.items()}
+    return found
+
+
+def charge(kept: Mapping[str, Tensor], watch: Stopwatch, views: Iterable[View]) -> None:
+    """Put a bill that was kept on a stopwatch and on views, which guard it as if it were read now."""
+    seconds, device_seconds, peak = kept[_COST].tolist()
+    watch.add(Lap(seconds, device_seconds, None if peak < 0 else int(peak)))
+    for view in views:
+        prefix = f"bill.{view.name}."
+        seen = {name.removeprefix(prefix): t for name, t in kept.items() if name.startswith(prefix)}
+        view.count(Tally(seen, int(seen.pop("passes"))))
 
 
 class StoredStages:
@@ -55,7 +76,7 @@ class StoredStages:
 
         kept = self._context.artifact(self._module, {**self._key, "name": name, "depends": dict(depends)}, measured)
         if not fresh:
-            self._bill(kept)
+            charge(kept, self._watch, self._views)
         own = {name: tensor for name, tensor in kept.items() if not name.startswith("bill.")}
         return {name: tensor.to(self._context.device) for name, tensor in own.items()}
 
@@ -65,13 +86,7 @@ class StoredStages:
             tensors = dict(build())
         if self._refused() > refused:  # also where the builder swallowed the error: nobody may find this stage
             raise AccessViolation(f"stage {name!r} was built by a refused read")
-        peak = -1.0 if lap.peak_bytes is None else float(lap.peak_bytes)
-        tensors[_COST] = torch.tensor([lap.seconds, lap.device_seconds, peak], dtype=torch.float64)
-        for view in self._views:
-            tally = view.tally()
-            tensors[f"bill.{view.name}.passes"] = torch.tensor(tally.passes)
-            tensors |= {f"bill.{view.name}.{letter}": seen for letter, seen in tally.seen.items()}
-        return tensors
+        return tensors | bill(lap, self._views)
 
     def _refused(self) -> int:
         return max((view.refusals for view in self._views), default=0)
@@ -87,11 +102,3 @@ class StoredStages:
                 yield
             finally:
                 self._problem.forget_classes = told
-
-    def _bill(self, kept: Mapping[str, Tensor]) -> None:
-        seconds, device_seconds, peak = kept[_COST].tolist()
-        self._watch.add(Lap(seconds, device_seconds, None if peak < 0 else int(peak)))
-        for view in self._views:
-            prefix = f"bill.{view.name}."
-            seen = {name.removeprefix(prefix): t for name, t in kept.items() if name.startswith(prefix)}
-            view.count(Tally(seen, int(seen.pop("passes"))))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import msgspec
 
-from benchmark.contracts import Access, Ledger, Measured
+from benchmark.contracts import Access, Ledger, Measured, MethodInfo, seeds_together
 from benchmark.data import DATA
 from benchmark.registry import Registry
 
@@ -139,6 +139,11 @@ class Task:
     def load(self) -> Implementation:
         """The implementation; imports torch."""
         return cast(Implementation, importlib.import_module(self.implementation))
+
+
+def answered_together(info: MethodInfo, task: Task, scenario: Any) -> bool:
+    """Whether a method answers the problems of several seeds of a scenario in one go."""
+    return bool(info.together) and len(seeds_together(scenario.training, 0)) > 1 and task.requests(scenario) == 1
 
 
 def _tasks() -> Iterator[tuple[str, Task]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.contracts import Access, Ledger, Recipe
+from benchmark.contracts import Access, Ledger, Recipe, seeds_together
 from benchmark.data.packaged import Dataset, load
 from benchmark.data.views import Samples, View
+from benchmark.errors import DivergenceError, InputError
 from benchmark.models.classifiers import build_classifier
 from benchmark.seeding import derive, generator
+from benchmark.stacking import train_stacked
 from benchmark.training import train_classifier
 
 if TYPE_CHECKING:
@@ -42,6 +44,10 @@ def base_model(
 
     ``labels`` (N,) are learnt instead of the true ones; ``flaw`` then says how they were made.
     """
+    if recipe.stacked > 1:
+        if labels is not None:
+            raise InputError("stacked: networks with wrong labels of their own are not trained together; leave it at 1")
+        return _of_stack(data, model, recipe, seed, context)
     dataset = on_device(data, context.device)
     told = dataset.train if labels is None else replace(dataset.train, labels=labels.to(context.device))
     key = {"data": data, "checksum": load(data).checksum, **({} if flaw is None else {"flaw": flaw})}
@@ -67,12 +73,47 @@ def trained(
     network = build().to(context.device)
 
     def train() -> dict[str, Tensor]:
-        torch.manual_seed(derive(seed, "base-model", "init"))
-        fresh = build().to(context.device)
+        fresh = _fresh(build, seed, context.device)
         view = View("train", samples, Access(train="xy"), Ledger())
-        train_classifier(fresh, view, recipe, generator(seed, "base-model", "order"))
+        train_classifier(fresh, view, recipe, _order(seed))
         return fresh.state_dict()
 
-    key = {"kind": "base-classifier", "model": model, "recipe": recipe, "seed": seed, **data}
-    network.load_state_dict(context.artifact("benchmark.tasks.base_models", key, train))
+    network.load_state_dict(context.artifact(__name__, _key(model, recipe, seed, data), train))
     return network.eval()
+
+
+def _of_stack(data: str, model: str, recipe: Recipe, seed: int, context: Context) -> nn.Module:
+    """The classifier of one seed, trained with those of the other seeds of its stack; all of them are kept."""
+    dataset, seeds = on_device(data, context.device), seeds_together(recipe, seed)
+    build = partial(build_classifier, model, dataset.num_classes, tuple(dataset.train.images.shape[1:]))
+    keys = {s: _key(model, recipe, s, {"data": data, "checksum": load(data).checksum}) for s in seeds}
+
+    def train(chosen: Sequence[int]) -> dict[str, Tensor]:
+        networks = {s: _fresh(build, s, context.device) for s in chosen}
+        views = [View("train", dataset.train, Access(train="xy"), Ledger()) for _ in chosen]
+        try:
+            train_stacked(list(networks.values()), views, recipe, [_order(s) for s in chosen])
+        except DivergenceError:  # of one, for which the others shall not pay
+            if len(chosen) == 1:
+                raise
+            return train([seed])
+        for other in (s for s in chosen if s != seed):
+            context.artifact(__name__, keys[other], networks[other].state_dict)
+        return networks[seed].state_dict()
+
+    network = build().to(context.device)
+    network.load_state_dict(context.artifact(__name__, keys[seed], partial(train, seeds)))
+    return network.eval()
+
+
+def _key(model: str, recipe: Recipe, seed: int, data: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "base-classifier", "model": model, "recipe": recipe, "seed": seed, **data}
+
+
+def _fresh(build: Callable[[], nn.Module], seed: int, device: torch.device) -> nn.Module:
+    torch.manual_seed(derive(seed, "base-model", "init"))
+    return build().to(device)
+
+
+def _order(seed: int) -> torch.Generator:
+    return generator(seed, "base-model", "order")

@@ -53,6 +53,8 @@ def _check(scenario: BiasCorrection) -> None:
     source = DATA.get(scenario.data)
     check_model(scenario.model)
     scenario.artefact.check(scenario.data, source)
+    if scenario.training.stacked > 1:
+        raise ValueError("training: stacked must be 1 here: every seed has training data of its own")
     if not scenario.layer:
         raise ValueError("layer must name the module whose output are the activations")
     if scenario.model in ("mlp-toy", "cmnist-mlp") or scenario.model.startswith("transformers:"):

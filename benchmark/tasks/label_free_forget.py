@@ -71,6 +71,8 @@ def _check(scenario: LabelFreeForget) -> None:
     shape = DATA.get(scenario.data).shape
     if (scenario.model == "mlp-toy") != (len(shape) == 1):
         raise ValueError(f"model {scenario.model} does not take inputs of shape {shape} ({scenario.data})")
+    if scenario.kind == "noisy-labels" and scenario.training.stacked > 1:
+        raise ValueError("training: stacked must be 1 with noisy-labels: every seed has wrong labels of its own")
     if scenario.kind == "class-removal" and scenario.share is not None:
         raise ValueError("share cannot be chosen with kind class-removal, which takes a whole class")
     if not 0 < scenario.removed <= 1:
