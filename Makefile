@@ -26,7 +26,7 @@ how     = $(if $(JOBS),--jobs '$(JOBS)') --device '$(DEVICE)'
 engine  = --engine '$(ENGINE)' $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report status collect check verify tune test nightly lint clean
+.PHONY: help setup bench report status collect check speed verify tune test nightly lint clean
 
 help: ## show this help
 	@echo 'make bench TASK=class-forget    run a task of a suite and print its board'
@@ -56,6 +56,9 @@ collect: $(READY) ## print the board of what was submitted (ENGINE=slurm) and re
 
 check: $(READY) ## the regression gate: run a small set of cells again and compare with the committed records
 	@$(BENCH) check --results '$(RESULTS)' $(if $(JOBS),--jobs '$(JOBS)')
+
+speed: $(READY) ## time hot paths beside the plain way of writing them
+	@$(BENCH) speed --device '$(DEVICE)' $(where)
 
 verify: $(READY) ## score stored predictions again and check every record
 	@$(BENCH) verify --results '$(RESULTS)'

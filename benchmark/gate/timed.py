@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -20,6 +22,11 @@ from benchmark.gate.speed import Times, relative
 ROUNDS = 25
 #: Seconds after which benchmarks that have not ended are given up.
 LONGEST = 900.0
+#: Variable of the environment with which works are of the size that tables are about.
+FULL = "AMENDBENCH_SPEED_FULL"
+#: What pytest says of a test that has ended: its name, and how far it is.
+ENDED = re.compile(r"\S+::(\S+) .*\[\s*(\d+)%\]")
+Watch = Callable[[str, int], None]
 
 
 class Unmeasured(Exception):  # noqa: N818 - it says what became of the times
@@ -55,6 +62,24 @@ def measure(folder: str, device: str, only: Sequence[str] = (), rounds: int = RO
 
     Unmeasured where they cannot run, Broken where they do and give none.
     """
+    return read_report(run_benchmarks(folder, device, only, rounds))
+
+
+def run_benchmarks(
+    folder: str,
+    device: str,
+    only: Sequence[str],
+    rounds: int,
+    *,
+    full: bool = False,
+    longest: float = LONGEST,
+    watch: Watch = lambda name, percent: None,
+) -> bytes:
+    """pytest-benchmark's JSON of the benchmarks below ``folder`` of this checkout; empty where they left none.
+
+    ``only``: parts of names, all if there are none. ``watch`` is told the name of each that has ended and what part of
+    them that makes. Unmeasured where they cannot run, Broken where they fail or take more than ``longest`` seconds.
+    """
     root = package_folder("benchmark").parent
     if importlib.util.find_spec("pytest_benchmark") is None:
         raise Unmeasured("pytest-benchmark is not installed")
@@ -62,28 +87,48 @@ def measure(folder: str, device: str, only: Sequence[str] = (), rounds: int = RO
         raise Unmeasured(f"this is no checkout: it has no {folder}/")
     with tempfile.TemporaryDirectory(prefix="amendbench-") as place:
         report = Path(place, "speed.json")
-        command = [sys.executable, "-m", "pytest", folder, "--rootdir", str(root), "-q", "-p", "no:xdist"]
+        command = [sys.executable, "-m", "pytest", folder, "--rootdir", str(root), "-vv", "-p", "no:xdist"]
         command += ["-p", "no:cacheprovider", "--basetemp", str(Path(place, "tests")), "--benchmark-only"]
         command += [f"--benchmark-json={report}", "--benchmark-timer=benchmark.gate.clock.synchronised"]
         if only:
             command += ["-k", " or ".join(only)]
         setting = {"AMENDBENCH_SPEED_ROUNDS": str(rounds), "AMENDBENCH_SPEED_DEVICE": device}
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        _call(command, root, {**plain, **setting, "PYTHONDONTWRITEBYTECODE": "1"})
-        return read_report(report.read_bytes() if report.exists() else b"")
-
-
-def _call(command: Sequence[str], root: Path, environ: dict[str, str]) -> None:
-    try:
-        told = subprocess.run(
-            command, cwd=root, env=environ, capture_output=True, text=True, timeout=LONGEST, check=False
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_") and k != FULL}
+        size = {FULL: "1"} if full else {}
+        _call(
+            command,
+            root,
+            {**plain, **setting, **size, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+            longest,
+            watch,
         )
-    except subprocess.TimeoutExpired:
-        raise Broken(f"the benchmarks did not end within {LONGEST:.0f} s") from None
-    if told.returncode:
-        lines = [line for line in told.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "E  "))]
-        last = lines or (told.stderr or told.stdout).splitlines()[-3:]
-        raise Broken(f"the benchmarks failed: {'; '.join(last)[:500]}")
+        return report.read_bytes() if report.exists() else b""
+
+
+def _call(command: Sequence[str], root: Path, environ: dict[str, str], longest: float, watch: Watch) -> None:
+    lines: list[str] = []
+    with subprocess.Popen(
+        command, cwd=root, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        end = threading.Timer(longest, process.kill)
+        end.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                ended = ENDED.match(line)
+                if ended is not None:
+                    watch(ended[1], int(ended[2]))
+            process.wait()
+            late = not end.is_alive()
+        finally:
+            end.cancel()
+            process.kill()
+    if late:
+        raise Broken(f"the benchmarks did not end within {longest:.0f} s")
+    if process.returncode:
+        telling = [line.strip() for line in lines if line.startswith(("FAILED", "ERROR", "E  "))]
+        raise Broken(f"the benchmarks failed: {'; '.join(telling or [line.strip() for line in lines[-3:]])[:500]}")
 
 
 def read_report(content: bytes) -> dict[str, Times]:

@@ -15,6 +15,7 @@ from benchmark.reporting.front import front_page
 from benchmark.reporting.markdown import heading, task_page
 from benchmark.reporting.material import Material, collect
 from benchmark.reporting.site.write import write_site
+from benchmark.reporting.speed import write_page
 from benchmark.reporting.text import file_name
 from benchmark.running.files import write_atomically
 from benchmark.tasks import TASKS
@@ -25,7 +26,9 @@ def render(results: Path, reports: Path) -> list[Path]:
     materials = collect(results)
     figures = save_all([drawing for material in materials for drawing in material.drawings], reports / "figures")
     tables = write_tables({material.name: material.sheets for material in materials}, reports / "tables")
-    return [*_pages(materials, reports), *figures, *tables, *_site(materials, results, reports)]
+    speed = write_page(results, reports)
+    pages = [*_pages(materials, reports), *([] if speed is None else [speed])]
+    return [*pages, *figures, *tables, *_site(materials, results, reports)]
 
 
 def _pages(materials: Sequence[Material], reports: Path) -> list[Path]:
