@@ -22,7 +22,7 @@ def view_images(problem: GanProblem) -> Real:
     view = problem.real
 
     def real(n: int, rng: torch.Generator) -> Tensor:
-        images: Tensor = view.batch(torch.randint(len(view), (n,), generator=rng).to(view.device)).x
+        images: Tensor = view.batch(torch.randint(len(view), (n,), generator=rng)).x
         return images
 
     return real

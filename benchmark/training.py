@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.augmentation import augmented
 from benchmark.contracts import Recipe
 from benchmark.data.views import Batch, View
 from benchmark.errors import DivergenceError
@@ -132,7 +133,6 @@ def inputs_of(recipe: Recipe, generator: torch.Generator) -> Callable[[Batch], T
     """What a network sees of a batch in training: images, augmented as the recipe says by draws of ``generator``."""
     if recipe.augmentation == "none":
         return lambda batch: batch.x
-    from benchmark.augmentation import augmented
 
     return lambda batch: augmented(batch.x, recipe.augmentation, generator)
 

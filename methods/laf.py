@@ -159,7 +159,7 @@ def pairs(retain: View, forget: View, size: int, n: int, generator: torch.Genera
     """``n`` epochs of shuffled (B_r, B_f), each as long as the shorter view; its short last batch stays."""
     for _ in range(n):
         orders = ((view, torch.randperm(len(view), generator=generator)) for view in (retain, forget))
-        B_r, B_f = (view.batch(order.to(view.device)).split(size) for view, order in orders)
+        B_r, B_f = (view.batch(order).split(size) for view, order in orders)
         yield from zip(B_r, B_f, strict=False)
 
 

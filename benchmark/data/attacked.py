@@ -63,7 +63,8 @@ class Attacked:
         def moved(pair: Pair) -> Pair:
             return Pair(pair.clean.to(device), pair.attacked.to(device))
 
-        learnt, train, clean = (part.to(device) for part in (self.learnt, self.train, self.clean))
+        train, clean = self.train.to(device), self.clean.to(device)
+        learnt = train if self.learnt is self.train else self.learnt.to(device)  # not twice in a device's memory
         selection, test = moved(self.selection), moved(self.test)
         return replace(self, learnt=learnt, train=train, clean=clean, selection=selection, test=test)
 

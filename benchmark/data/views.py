@@ -1,27 +1,37 @@
 """Guarded, counted views of device-resident data: the only way in which a method sees samples.
 
 A view refuses fields that the method did not declare, counts what is read, and gives no more distinct samples than
-the declared limit. Images stay on the device as uint8 and are normalised batch by batch.
+the declared limit. Images stay on the device as uint8 and are normalised batch by batch. Where they do not fit there
+they stay on the host and a batch's are moved when it is read, as uint8 still: nobody who reads a view can tell.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import repeat
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from benchmark.contracts import FIELDS, Access, Ledger
+from benchmark.data.decoded import Rows, fits, free_memory
+
+#: Bytes of float32 inputs that a CPU computes at a time: of large ones more would go to memory and back at each step.
+CACHED = 1 << 21
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples on one device.
+    """Samples on one device, that of the labels; images may be streamed to it from the host.
 
-    images: (N, C, H, W) uint8 in 0..255, or (N, D) float32 used as it is; labels: (N,) int64; attributes: (N,) int64
-    or None; masks: (N, H, W) bool or None; mean and std: C channel statistics of images / 255. ``channels_last``: the
-    memory format of inputs, which convolutions want and networks that flatten their input at once do not.
+    images: (N, C, H, W) uint8 in 0..255, or (N, D) float32 used as it is, or ``Rows`` of such a tensor, which stand for
+    it and are streamed; labels: (N,) int64; attributes: (N,) int64 or None; masks: (N, H, W) bool or None; mean and
+    std: C channel statistics of images / 255. ``channels_last``: the memory format of inputs, which convolutions want
+    and networks that flatten their input at once do not.
     """
 
     images: Tensor
@@ -35,33 +45,85 @@ class Samples:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def device(self) -> torch.device:
+        """Where inputs come to lie, and labels, attributes and masks do."""
+        return self.labels.device
+
+    @property
+    def rows(self) -> Rows | None:
+        """The images where they are streamed; None where they are on the device."""
+        return self.images if isinstance(self.images, Rows) else None
+
     def inputs(self, index: Tensor | slice = slice(None)) -> Tensor:
-        """Normalised float32 network inputs; (B, C, H, W), or (B, D)."""
-        images = self.images[index]
+        """Normalised float32 network inputs; (B, C, H, W), or (B, D).
+
+        Streamed images are moved without waiting for them; ``index`` is best on the host for those.
+        """
+        images = taken(self.images, index) if self.rows is None else self.rows.moved(index, self.device)
         if images.dtype != torch.uint8:
             return images
-        shape = (1, -1, 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).view(shape)
-        std = torch.tensor(self.std, device=images.device).view(shape)
+        memory = torch.channels_last if self.channels_last and images.shape[1] > 1 else torch.contiguous_format
+        at_once = max(1, CACHED // (4 * math.prod(images.shape[1:])))
+        if images.device.type != "cpu" or len(images) <= at_once:
+            return self._normalised(images).contiguous(memory_format=memory)
+        found = torch.empty(images.shape, memory_format=memory)
+        for place, part in zip(found.split(at_once), images.split(at_once), strict=True):
+            place.copy_(self._normalised(part))
+        return found
+
+    def _normalised(self, images: Tensor) -> Tensor:
         scaled = images.float().div_(255)
         if any(self.mean) or any(s != 1 for s in self.std):
+            mean, std = _statistics(self.mean, self.std, images.device)
             scaled.sub_(mean).div_(std)
-        return scaled.contiguous(memory_format=torch.channels_last) if self.channels_last else scaled
+        return scaled
 
     def subset(self, index: Tensor) -> Samples:
-        """The samples at ``index`` (int64)."""
+        """The samples at ``index`` (int64); streamed images are not copied."""
         return replace(
             self,
-            images=self.images[index],
+            images=taken(self.images, index) if self.rows is None else cast(Tensor, self.rows.subset(index)),
             labels=self.labels[index],
             attributes=None if self.attributes is None else self.attributes[index],
             masks=None if self.masks is None else self.masks[index],
         )
 
     def to(self, device: torch.device) -> Samples:
+        """The same samples on ``device``; streamed to it where images do not fit there (``fits``), or are already.
+
+        Nothing that is read of them depends on whether they are. On a CPU nothing is moved.
+        """
+        here = self.images.device.type == "cpu"
+        if self.rows is not None or (here and not fits(self.images.nbytes, free_memory(device))):
+            return self.streamed(device)
+        return self._beside(self.images.to(device), device)
+
+    def streamed(self, device: torch.device) -> Samples:
+        """The same samples with images on the host, where they stay, and all else on ``device``."""
+        rows = Rows(self.images.cpu()) if self.rows is None else self.rows
+        return self._beside(cast(Tensor, rows), device)
+
+    def _beside(self, images: Tensor, device: torch.device) -> Samples:
         attributes, masks = (None if t is None else t.to(device) for t in (self.attributes, self.masks))
-        images, labels = self.images.to(device), self.labels.to(device)
-        return replace(self, images=images, labels=labels, attributes=attributes, masks=masks)
+        return replace(self, images=images, labels=self.labels.to(device), attributes=attributes, masks=masks)
+
+
+def taken(rows: Tensor, index: Tensor | slice) -> Tensor:
+    """``rows[index]``; on a CPU each row at ``index`` (B,) int64 is copied as a whole, up to twenty times as fast."""
+    if isinstance(index, slice) or index.dtype != torch.int64 or index.dim() != 1 or rows.device.type != "cpu":
+        return rows[index]
+    try:
+        return rows.index_select(0, index)
+    except IndexError:  # some are counted from the end, which this does not know
+        return rows[index]
+
+
+@lru_cache(maxsize=64)
+def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both as (1, C, 1, 1) float32 on ``device``; kept, for to make them there is to wait for it."""
+    centre, spread = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (mean, std))
+    return centre, spread
 
 
 @dataclass
@@ -81,8 +143,10 @@ class View:
         self._fields = access.views.get(name, "")
         self._limit = access.max_samples.get(name)
         self._ledger = ledger
-        self._touched = torch.zeros(len(samples), dtype=torch.bool, device=samples.images.device)
+        self._touched = torch.zeros(len(samples), dtype=torch.bool, device=samples.device)
         self._seen = {letter: torch.zeros_like(self._touched) for letter in FIELDS}
+        if samples.rows is not None:  # what is gathered on the host is counted there
+            self._seen["x"] = self._seen["x"].cpu()
         self._passes = 0
         self._open = True
 
@@ -100,10 +164,13 @@ class View:
 
     @property
     def device(self) -> torch.device:
-        return self._samples.images.device
+        return self._samples.device
 
-    def read(self, letter: str, index: Tensor) -> Tensor:
-        """Field ``letter`` (of "xyam") at ``index`` (int64), guarded and counted; what is refused is not counted."""
+    def read(self, letter: str, index: Tensor, host: Tensor | None = None) -> Tensor:
+        """Field ``letter`` (of "xyam") at ``index`` (int64), guarded and counted; what is refused is not counted.
+
+        ``host``: the same positions on the host, by which streamed images are gathered without waiting for the device.
+        """
         what = FIELDS[letter]
         if not self._open:
             raise self._ledger.refuse(f"{what} of the {self.name} view were asked for after the method's call")
@@ -119,9 +186,12 @@ class View:
             if int(touched.sum()) > self._limit:
                 raise self._ledger.refuse(f"more than {self._limit} samples of the {self.name} view were asked for")
             self._touched = touched
-        self._seen[letter][index] = True
+        if letter == "x" and self._samples.rows is not None:
+            index = index.cpu() if host is None or self._limit is not None else host
+        found = self._samples.inputs(index) if stored is None else taken(stored, index)
+        self._seen[letter].index_fill_(0, index, True)
         self._passes += len(index) if letter == "x" else 0
-        return self._samples.inputs(index) if stored is None else stored[index]
+        return found
 
     def counts(self) -> dict[str, int]:
         """Distinct samples read, by field, and image reads with repetition."""
@@ -142,10 +212,15 @@ class View:
         self._passes += tally.passes - int(tally.seen["x"].sum())
 
     def batch(self, index: Tensor) -> Batch:
-        return Batch(self, index)
+        """The samples at ``index`` (int64), on the device or, best for streamed images, on the host."""
+        return Batch(self, index) if index.device == self.device else self._drawn(index)
 
     def everything(self) -> Batch:
-        return Batch(self, torch.arange(len(self), device=self.device))
+        return self._drawn(torch.arange(len(self)))
+
+    def _drawn(self, host: Tensor) -> Batch:
+        """A batch of positions that were drawn on the host."""
+        return Batch(self, host.to(self.device), host)
 
     def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """One epoch of batches, shuffled by ``generator``, in order without one.
@@ -155,12 +230,11 @@ class View:
         """
         n = len(self)
         order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        order = order.to(self.device)
-        for start in range(0, n, size):
-            index = order[start : start + size]
-            if generator is not None and start and len(index) * 2 < size:
+        whole = self._drawn(order)
+        for start, batch in zip(range(0, n, size), whole.split(size), strict=False):
+            if generator is not None and start and len(batch) * 2 < size:
                 return
-            yield Batch(self, index)
+            yield batch
 
     def endless(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Shuffled epochs, one after the other, for ever."""
@@ -169,7 +243,7 @@ class View:
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """``n`` samples at random without replacement; all where there are fewer."""
-        return Batch(self, torch.randperm(len(self), generator=generator)[:n].to(self.device))
+        return self._drawn(torch.randperm(len(self), generator=generator)[:n])
 
     def draw_per_class(self, n: int, generator: torch.Generator) -> Batch:
         """``n`` samples of every class at random; that they are drawn by class counts as reading their labels."""
@@ -177,25 +251,28 @@ class View:
             raise self._ledger.refuse(f"labels of the {self.name} view were asked for but not declared")
         order = torch.randperm(len(self), generator=generator)
         labels = self._samples.labels.cpu()[order]
-        chosen = torch.cat([order[labels == c][:n] for c in labels.unique()]).to(self.device)
-        batch = Batch(self, chosen)
-        self.read("y", chosen)
+        batch = self._drawn(torch.cat([order[labels == c][:n] for c in labels.unique()]))
+        self.read("y", batch.index)
         return batch
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples of a view; reading a field goes through the view's guard."""
+    """Some samples of a view; reading a field goes through the view's guard.
+
+    index: (B,) int64 positions on the view's device; ``host``: the same on the host, where that is known.
+    """
 
     view: View
     index: Tensor
+    host: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     @property
     def x(self) -> Tensor:
-        return self.view.read("x", self.index)
+        return self.view.read("x", self.index, self.host)
 
     @property
     def y(self) -> Tensor:
@@ -211,5 +288,6 @@ class Batch:
 
     def split(self, size: int) -> Iterator[Batch]:
         """The same samples in smaller batches, in order."""
-        for index in self.index.split(size):
-            yield Batch(self.view, index)
+        hosts = repeat(None) if self.host is None else self.host.split(size)
+        for index, host in zip(self.index.split(size), hosts, strict=False):
+            yield Batch(self.view, index, host)

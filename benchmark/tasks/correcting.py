@@ -258,7 +258,7 @@ def _signal(body: nn.Module, data: Attacked) -> Tensor | None:
     told = _told(data)
     assert told.attributes is not None
     try:
-        return concept_vector("signal", pooled(_activations(body, told)), told.attributes).h.to(told.images.device)
+        return concept_vector("signal", pooled(_activations(body, told)), told.attributes).h.to(told.device)
     except InputError:
         return None
 

@@ -167,7 +167,7 @@ def _eight_bits(images: Tensor) -> Tensor:
 @torch.no_grad()
 def judged(who: nn.Module, images: Tensor, data: Removal) -> Tensor:
     """Scores (N,) of images as they are stored, on the CPU; above 0: undesired."""
-    device = data.train.images.device
+    device = data.train.device
     samples = Samples(images, torch.zeros(len(images)), data.train.mean, data.train.std)
     index = torch.arange(len(images))
     return torch.cat([who(samples.inputs(part).to(device)).cpu() for part in index.split(at_once(images[:1]))])

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from benchmark.contracts import Access, Ledger
-from benchmark.data.views import Batch, Samples, View
+from benchmark.data import views
+from benchmark.data.views import Batch, Samples, View, taken
 from benchmark.errors import AccessViolation
 
 N = 20
@@ -225,3 +226,44 @@ def test_subset_and_move_keep_everything() -> None:
     assert part.attributes.tolist() == [13, 11]
     assert part.masks is not None
     assert torch.equal(part.masks, data.masks[[3, 1]])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize(("channels", "side"), [(1, 5), (3, 5), (2, 1)])
+@pytest.mark.parametrize("at_once", [1, 2, 3, 9])
+def test_inputs_are_computed_in_this_order(
+    channels: int, side: int, channels_last: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Divide by 255, take the mean off, divide by the deviation, each rounded to float32; then the memory format."""
+    monkeypatch.setattr(views, "CACHED", 4 * channels * side * side * at_once)
+    pixels = torch.arange(256).repeat(channels * side * side).view(256, channels, side, side).to(torch.uint8)
+    mean, std = (0.485, 0.456)[:channels] + (0.4,) * (channels - 2), (0.229, 0.224)[:channels] + (0.3,) * (channels - 2)
+    data = Samples(pixels, torch.zeros(256).long(), mean, std, channels_last=channels_last)
+    shape = (1, -1, 1, 1)
+    index = torch.tensor([200, 3, 3, 255, 0])
+    expected = (pixels[index].float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+    expected = expected.contiguous(memory_format=torch.channels_last) if channels_last else expected
+    found = data.inputs(index)
+    assert torch.equal(found, expected)
+    if side > 1 or at_once > len(index):  # the strides of single pixels mean nothing
+        assert found.stride() == expected.stride()
+    mask = torch.zeros(256, dtype=torch.bool).index_fill_(0, index, True)
+    for other in (index, mask, index.int(), index[:, None], slice(2, 9, 3), index - 256):
+        assert torch.equal(taken(pixels, other), pixels[other])
+        assert torch.equal(taken(data.labels, other), data.labels[other])
+
+
+def test_data_of_other_statistics_is_not_normalised_with_those_before() -> None:
+    pixels = torch.full((2, 1, 1, 1), 255, dtype=torch.uint8)
+    for mean, std in ((0.5, 0.5), (0.0, 1.0), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5)):
+        assert Samples(pixels, torch.zeros(2).long(), (mean,), (std,)).inputs().unique().tolist() == [(1 - mean) / std]
+
+
+@pytest.mark.parametrize("letter", ["x", "y"])
+def test_a_position_that_is_none_is_an_error_and_not_counted(letter: str) -> None:
+    guarded, ledger = view()
+    with pytest.raises(IndexError):
+        guarded.read(letter, torch.tensor([0, N]))
+    assert guarded.counts() == {"passes": 0}
+    assert not ledger.violations
+    assert torch.equal(guarded.read(letter, torch.tensor([-1])), guarded.read(letter, torch.tensor([N - 1])))

@@ -1,0 +1,245 @@
+"""What a training loop gets its batches from: all of a batch at once on the device beside one image at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from benchmark.augmentation import augmented
+from benchmark.compat import torchvision
+from benchmark.contracts import Access, Ledger
+from benchmark.data.artefact import Artefact
+from benchmark.data.artefacts import insert
+from benchmark.data.colours import MEAN_COLOURS, SPREAD, colour
+from benchmark.data.decoded import Rows
+from benchmark.data.views import Samples, View
+
+BATCH = 64
+#: Images (N, C, H, H) of the table, and what they are called.
+DIGITS, PHOTOGRAPHS = (5000, 1, 28), (10_000, 3, 32)
+#: How many times as fast an epoch must be: what is done to every pixel is done either way.
+SIZES = [
+    pytest.param(DIGITS, "5,000 digits", 5, id="digits"),
+    pytest.param(PHOTOGRAPHS, "10,000 photographs", 2, id="photographs"),
+]
+LARGE = 224
+
+
+def drawn(n: int, channels: int, side: int) -> Samples:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, channels, side, side), dtype=torch.uint8, generator=rng)
+    return Samples(images, torch.arange(n) % 10, (0.48, 0.45, 0.41)[:channels], (0.23, 0.22, 0.23)[:channels])
+
+
+def guarded(samples: Samples) -> View:
+    return View("train", samples, Access(train="xy"), Ledger())
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class PerSample(Dataset[tuple[Tensor, int]]):
+    """Images as everybody's tutorial prepares them: to a float, normalised, changed at random, one by one."""
+
+    def __init__(self, samples: Samples, change: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.images, self.labels, self.change = samples.images, samples.labels.tolist(), change
+        self.mean, self.std = (torch.tensor(told).view(-1, 1, 1) for told in (samples.mean, samples.std))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        image = self.images[i].float().div(255).sub(self.mean).div(self.std)
+        return (image if self.change is None else self.change(image)), self.labels[i]
+
+
+def loaded(dataset: PerSample, device: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """An epoch of the loader, in the order of the view's."""
+    sampler = RandomSampler(dataset, generator=seeded(1))
+    for x, y in DataLoader(dataset, BATCH, sampler=sampler, drop_last=True, pin_memory=device == "cuda"):
+        yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+
+
+def last(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The last batch; all before it are made, too."""
+    return deque(batches, maxlen=1).pop()
+
+
+def same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
+    return len(found[0]) == BATCH and all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(("size", "what", "bar"), SIZES)
+def test_an_epoch_of_batches(
+    beside: Any, full: bool, device: str, size: tuple[int, ...], what: str, bar: float
+) -> None:
+    """Shuffled, normalised batches; the same bit for bit."""
+    samples = drawn(size[0] if full else 200, size[1], size[2])
+    view, dataset = guarded(samples.to(torch.device(device))), PerSample(samples)
+
+    def ours() -> tuple[Tensor, Tensor]:
+        return last((batch.x, batch.y) for batch in view.batches(BATCH, seeded(1)))
+
+    way = "a DataLoader over a Dataset that prepares one image at a time"
+    title = f"An epoch of {what}, counted and normalised"
+    kept = beside(
+        ours, lambda: last(loaded(dataset, device)), title, way, bar=bar, amount=len(samples), unit="images/s"
+    )
+    assert same(*kept)
+
+
+@pytest.mark.parametrize(("size", "what", "bar"), SIZES)
+def test_an_augmented_epoch(beside: Any, full: bool, device: str, size: tuple[int, ...], what: str, bar: float) -> None:
+    """The same draws, so the same images bit for bit."""
+    samples = drawn(size[0] if full else 200, size[1], size[2])
+    view = guarded(samples.to(torch.device(device)))
+
+    def ours() -> tuple[Tensor, Tensor]:
+        rng = seeded(2)
+        return last((augmented(batch.x, "crop-flip", rng), batch.y) for batch in view.batches(BATCH, seeded(1)))
+
+    def plain() -> tuple[Tensor, Tensor]:
+        rng, side = seeded(2), size[2]
+
+        def change(image: Tensor) -> Tensor:
+            choice = int(torch.randint(9 * 2 * 9, (), generator=rng))
+            top, mirrored, left = choice // 18, choice // 9 % 2, choice % 9
+            padded = F.pad(image, (4, 4, 4, 4), mode="reflect")
+            window = padded[:, top : top + side, left : left + side]
+            return window.flip(2) if mirrored else window
+
+        return last(loaded(PerSample(samples, change), device))
+
+    way = "a DataLoader over a Dataset that prepares and changes one image at a time"
+    title = f"An epoch of {what}, cropped and mirrored at random"
+    assert same(*beside(ours, plain, title, way, bar=bar, amount=len(samples), unit="images/s"))
+
+
+def test_a_streamed_epoch(beside: Any, full: bool, device: str, tmp_path: Path) -> None:
+    """Large photographs that stay in a mapped file; the same bit for bit."""
+    samples = drawn(1280 if full else 70, 3, LARGE if full else 40)
+    samples.images.numpy().tofile(tmp_path / "rows")
+    mapped = torch.from_numpy(np.memmap(tmp_path / "rows", np.uint8, "c", shape=tuple(samples.images.shape)))
+    stored = Samples(mapped, samples.labels, samples.mean, samples.std)
+    view = guarded(stored.streamed(torch.device(device)))
+    assert isinstance(stored.streamed(torch.device(device)).images, Rows)
+
+    def ours() -> tuple[Tensor, Tensor]:
+        return last((batch.x, batch.y) for batch in view.batches(BATCH, seeded(1)))
+
+    way = "a DataLoader over a Dataset that prepares one image of the mapped file at a time"
+    kept = beside(
+        ours,
+        lambda: last(loaded(PerSample(stored), device)),
+        "An epoch of 1,280 photographs of 224 x 224, streamed from a mapped file",
+        way,
+        amount=len(samples),
+        unit="images/s",
+    )
+    assert same(*kept)
+
+
+def test_colouring(beside: Any, full: bool) -> None:
+    """Coloured digits, made when data are loaded; the same bit for bit."""
+    samples = drawn(DIGITS[0] if full else 100, *DIGITS[1:])
+
+    def plain() -> Tensor:
+        spread = SPREAD[4] * torch.randn(len(samples), 3, generator=seeded(3))
+        made = []
+        for image, label, shift in zip(samples.images, samples.labels.tolist(), spread, strict=True):
+            tint = (torch.tensor(MEAN_COLOURS[label]) + shift).clamp(0, 1)
+            made.append((image.float() * tint.view(3, 1, 1)).to(torch.uint8))
+        return torch.stack(made)
+
+    kept = beside(
+        lambda: colour(samples.images, samples.labels, 4, seeded(3)),
+        plain,
+        "5,000 digits in colour",
+        "a loop over images",
+        amount=len(samples),
+        unit="images/s",
+    )
+    assert torch.equal(*kept)
+
+
+def test_a_blend_with_white(beside: Any, full: bool) -> None:
+    """An artefact all over the image, inserted when data are loaded, and its masks; the same bit for bit."""
+    samples = drawn(PHOTOGRAPHS[0] if full else 100, *PHOTOGRAPHS[1:])
+    artefact, keys = Artefact("brightness", 0.5, strength=0.3), torch.arange(len(samples))
+
+    def plain() -> tuple[Tensor, Tensor]:
+        images, masks = [], []
+        for image in samples.images.numpy():
+            blended = np.round(0.7 * image + 0.3 * 255).astype(np.uint8)
+            images.append(blended)
+            masks.append((blended != image).any(0))
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))
+
+    found, expected = beside(
+        lambda: insert(samples.images, artefact, keys),
+        plain,
+        "An artefact all over 10,000 photographs, and its masks",
+        "a loop over images in NumPy",
+        amount=len(samples),
+        unit="images/s",
+    )
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def resnet() -> nn.Module:
+    """ResNet-18 for 32 x 32 pixels: a 3 x 3 stem and no pooling behind it."""
+    torch.manual_seed(0)
+    model: nn.Module = torchvision().models.resnet18(num_classes=10)
+    model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    return model
+
+
+def trained(device: str, precise: bool, batch: int, steps: int) -> Callable[[], list[float]]:
+    """Steps from the same weights on the same images: the loss of each."""
+    memory = torch.contiguous_format if precise else torch.channels_last
+    model = resnet().to(device, memory_format=memory)  # type: ignore[call-overload]
+    initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    samples = drawn(batch, 3, 32)
+    x = samples.inputs().to(device, memory_format=memory)
+    y = samples.labels.to(device)
+
+    def run() -> list[float]:
+        model.load_state_dict(initial)
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        losses = []
+        for _ in range(steps):
+            optimiser.zero_grad()
+            with torch.autocast(device, torch.bfloat16, enabled=not precise):
+                loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+        return torch.stack(losses).tolist()
+
+    return run
+
+
+def test_training_steps_in_bf16(beside: Any, full: bool, device: str) -> None:
+    """ResNet-18 with automatic mixed precision; the losses agree to a twentieth. Its speed is a GPU's matter."""
+    batch, steps = (512, 100) if full and device == "cuda" else (8, 2)
+    found, expected = beside(
+        trained(device, False, batch, steps),
+        trained(device, True, batch, steps),
+        "ResNet-18 on 32 x 32 pixels in bf16, channels last: training steps",
+        "float32 in the usual memory format",
+        bar=1,
+        bar_on="cuda",
+        amount=batch * steps,
+        unit="images/s",
+    )
+    assert found[:2] == pytest.approx(expected[:2], rel=0.05)
