@@ -14,6 +14,7 @@ import msgspec
 
 from benchmark.errors import InputError
 from benchmark.metrics.catalogue import metric
+from benchmark.running.plan import with_defaults
 from benchmark.running.records import Cell, Record, Value
 from benchmark.stats import ALPHA
 
@@ -94,7 +95,8 @@ def is_timing(name: str) -> bool:
 
 
 def different_fields(found: Cell, kept: Cell) -> list[str]:
-    """Fields of the specification in which two cells differ, digests and packages aside."""
+    """Fields of the specification in which two cells differ, digests and packages aside; later options aside, too."""
+    found, kept = with_defaults(found), with_defaults(kept)
     names = [name for name in Cell.__struct_fields__ if name not in MAKERS]
     return [name for name in names if getattr(found, name) != getattr(kept, name)]
 

@@ -82,8 +82,21 @@ def _comparison(found: EnsembleRecord) -> list[str]:
         low, high = bounds(name)
         if value is not None and not (math.isfinite(value) and low - SLACK <= value <= high + SLACK):
             wrong.append(f"{name} is {value:g}, which it cannot be")
+    wrong += _intervals(found)
     if found.n < 1 or found.examples < 1:
         wrong.append(f"it compares {found.n} models on {found.examples} examples")
     if found.p is not None and not 0 <= found.p <= 1:
         wrong.append(f"p is {found.p:g}")
+    return wrong
+
+
+def _intervals(found: EnsembleRecord) -> list[str]:
+    """What is wrong with intervals: each must hold the value that it is about."""
+    wrong = []
+    for name, (low, high) in found.intervals.items():
+        value = found.metrics.get(name)
+        if value is None:
+            wrong.append(f"there is an interval of {name!r}, but no value")
+        elif not low - SLACK <= value <= high + SLACK:
+            wrong.append(f"the interval of {name}, {low:g} to {high:g}, is not around {value:g}")
     return wrong

@@ -21,7 +21,7 @@ from benchmark.checking.agreement import Agreement, agreement, is_timing
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.running import pool, session
-from benchmark.running.plan import Plan, digests
+from benchmark.running.plan import Plan, digests, with_defaults
 from benchmark.running.records import SCHEMA, Cell, Record, RecordStore
 from benchmark.suite import NAME, RESERVED
 from benchmark.tasks import TASKS
@@ -161,6 +161,7 @@ def others_of(path: Path, kept: Record) -> list[Record]:
 
 def _same_row(one: Cell, other: Cell) -> bool:
     names = ("settings", "parameters", "device", "threads", "versions", "keeps")
+    one, other = with_defaults(one), with_defaults(other)
     return one.seed != other.seed and all(getattr(one, name) == getattr(other, name) for name in names)
 
 

@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+#: More networks than these in one stack would need more memory than they save time.
+MOST_STACKED = 512
+
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a classifier is trained from scratch: SGD with Nesterov momentum, or Adam; lr is the schedule's peak.
@@ -34,6 +37,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("epochs", "batch_size", "lr", "stacked"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.stacked > MOST_STACKED:
+            raise ValueError(f"stacked must be at most {MOST_STACKED}, not {self.stacked}")
         if not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise ValueError(f"momentum {self.momentum} must be in [0, 1), weight_decay {self.weight_decay} at least 0")
         if self.schedule == "one-cycle" and self.momentum != 0.9:

@@ -168,6 +168,21 @@ def _blanks(
             )
 
 
+def with_defaults(cell: Cell) -> Cell:
+    """A cell of an earlier time with what has become an option since then at its default; for comparing, not for keeps.
+
+    As it is where its settings are none of today's, or its task or method is gone.
+    """
+    if cell.task not in TASKS or not METHODS.has(cell.method, cell.task):
+        return cell
+    try:
+        settings = msgspec.to_builtins(msgspec.convert(cell.settings, TASKS.get(cell.task).scenario))
+    except msgspec.ValidationError:
+        return cell
+    parameters = {**METHODS.get(cell.method, cell.task).defaults(), **cell.parameters}
+    return msgspec.structs.replace(cell, settings=settings, parameters=parameters)
+
+
 def digests(task: str, method: str) -> dict[str, str]:
     """Digests of the source that a cell's result depends on."""
     return {"task": digest(task), "method": digest(method), "harness": digest("benchmark.running.amending")}

@@ -10,7 +10,8 @@ import pytest
 from benchmark.config import read_toml
 from benchmark.discovery import METHODS
 from benchmark.errors import InputError
-from benchmark.suite import FOLDER, load_suite, methods_of, select, suite_names
+from benchmark.running.ensembles import fixed
+from benchmark.suite import FOLDER, load_suite, methods_of, select, suite_names, with_stacked
 from benchmark.tasks import TASKS
 
 SUITE = """
@@ -102,6 +103,20 @@ def test_methods_come_references_first_and_cheats_last() -> None:
         ("lr = 0.1", "lr = nan", "lr"),
         ("epochs = 2", "epochs = 0", "scenarios.one: epochs must be above 0, not 0"),
         ("epochs = 2", "epochs = 2.5", "Expected `int`, got `float`.*training.epochs"),
+        ("lr = 0.1", "lr = 0.1, stacked = 0", "stacked must be above 0, not 0"),
+        ("lr = 0.1", "lr = 0.1, stacked = 513", "stacked must be at most 512, not 513"),
+        ("lr = 0.1", 'lr = 0.1, precision = "fp8"', "Invalid enum value 'fp8'.*training.precision"),
+        ("lr = 0.1", 'lr = 0.1, augmentation = "crop"', "Invalid enum value 'crop'.*training.augmentation"),
+        (
+            "[hyperparameters.one]",
+            "[stacked]\nun = 8\n[hyperparameters.one]",
+            "stacked: unknown scenario 'un'; known: one",
+        ),
+        (
+            "[hyperparameters.one]",
+            "[stacked]\none = -1\n[hyperparameters.one]",
+            "stacked: one: stacked must be above 0",
+        ),
         ("classes = 1", "classes = 9", "scenarios.one: classes must be 1 to 8, not 9"),
         ("classes = 1", 'requests = "all"', "Invalid enum value 'all'.*requests"),
         ("classes = 1", "attack_fit_samples = -5", "attack_fit_samples"),
@@ -155,6 +170,24 @@ def test_every_suite_that_comes_with_the_package_is_valid(name: str) -> None:
 
 def test_the_suites_that_are_promised_are_there() -> None:
     assert {"smoke", "embedded"} <= set(suite_names())
+
+
+def test_members_of_an_ensemble_are_trained_as_the_suite_says(write: Write) -> None:
+    """Reported cells are not: their seeds are few."""
+    suite = load_suite(write("[hyperparameters.one]", "[stacked]\none = 8\n[hyperparameters.one]"))
+    assert suite.scenarios["one"].settings.training.stacked == 1
+    settings = fixed(suite).scenarios["one"].settings
+    assert (settings.training.stacked, settings.forget_seed) == (8, 0)
+    assert fixed(load_suite(write())).scenarios["one"].settings.training.stacked == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "scenario"), [("label-free-forget", "digits-noisy-labels"), ("bias-correction", "digits-patch")]
+)
+def test_networks_with_data_of_their_own_are_not_stacked(task: str, scenario: str) -> None:
+    settings = load_suite("smoke").scenarios[scenario].settings
+    with pytest.raises(ValueError, match="stacked must be 1"):
+        TASKS.get(task).check(with_stacked(settings, 2))
 
 
 def test_selection_keeps_the_references(write: Write) -> None:

@@ -8,6 +8,7 @@ from scipy import stats
 
 from benchmark.stats import (
     ALPHA,
+    bootstrap_interval,
     can_reject,
     holm,
     linearised_ratio,
@@ -63,6 +64,54 @@ def covered_by_t(draws: np.ndarray, truth: float) -> float:
     """Percent of the rows whose interval holds the truth."""
     found = [t_interval(row) for row in draws.tolist()]
     return 100 * sum(i.low is not None and i.high is not None and i.low <= truth <= i.high for i in found) / len(found)
+
+
+def test_bootstrap_interval_is_scipys_bca_of_many_values() -> None:
+    """SciPy draws its resamples, and has the normal's tails; the tolerance is a tenth of a standard error."""
+    values = np.random.default_rng(0).exponential(size=400)
+    random = np.random.default_rng(1)
+    drawn = stats.bootstrap((values,), np.mean, n_resamples=10_000, batch=1_000, method="BCa", rng=random)
+    found = bootstrap_interval(values)
+    expected = pytest.approx([*drawn.confidence_interval], abs=0.1 * stats.sem(values))
+    assert [found.low, found.high] == expected
+    assert (found.mean, found.n) == (pytest.approx(values.mean()), 400)
+    assert found == bootstrap_interval(values.tolist())  # nothing is drawn
+
+
+def test_bootstrap_interval_of_few_values_has_binomial_bounds() -> None:
+    """7 of 20: sums of resamples are binomial, and nearly normal; Student's tails, within one step of 1 / 20."""
+    found = bootstrap_interval([1.0] * 7 + [0.0] * 13)
+    level = stats.norm.sf(np.sqrt(20 / 19) * stats.t.isf(0.025, 19))
+    expected = stats.binom.ppf([level, 1 - level], 20, 0.35) / 20
+    assert [found.low, found.high] == pytest.approx(expected, abs=0.051)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n", "reached"),
+    [("normal", 20, 95), ("exponential", 20, 93), ("exponential", 50, 94), ("lognormal", 50, 91)],
+)
+def test_coverage_of_the_bootstrap_interval(kind: str, n: int, reached: int) -> None:
+    """What the docstring states; 800 draws, standard error up to a point."""
+    random = np.random.default_rng(n)
+    truth = {"normal": 0.0, "exponential": 1.0, "lognormal": float(np.exp(0.5))}[kind]
+    found = [bootstrap_interval(getattr(random, kind)(size=n)) for _ in range(800)]
+    covered = [at.low <= truth <= at.high for at in found if at.low is not None and at.high is not None]
+    assert 100 * sum(covered) / 800 == pytest.approx(reached, abs=2.5)
+
+
+def test_bootstrap_interval_leans_to_the_long_tail_and_has_no_unit() -> None:
+    values = np.random.default_rng(0).exponential(size=60)
+    own, other = bootstrap_interval(values), bootstrap_interval(-1e-200 * values)
+    assert own.high - own.mean > own.mean - own.low > 0  # type: ignore[operator]
+    assert [other.low, other.high] == pytest.approx([-1e-200 * own.high, -1e-200 * own.low], rel=1e-3)  # type: ignore[operator]
+
+
+def test_bootstrap_interval_at_its_ends() -> None:
+    assert bootstrap_interval([3.5]) == (3.5, None, None, 1)
+    assert bootstrap_interval([0.1] * 7) == (0.1, 0.1, 0.1, 7)
+    assert bootstrap_interval([0.0, 1.0]) == (0.5, 0.0, 1.0, 2)  # no mean of resamples is beyond the values
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap_interval([])
 
 
 @pytest.mark.parametrize("differences", [[1.0, 2.0, 3.0], [0.3, -0.1, 0.7, 0.7, 1.9, -0.4], [0.0, 1.0, 0.0, 2.0, -1.0]])

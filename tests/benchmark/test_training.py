@@ -176,3 +176,41 @@ def test_cross_entropy_is_the_mean_over_a_batch() -> None:
     view = View("v", Samples(torch.zeros(3, 4), torch.arange(3)), Access(v="xy"), Ledger())
     loss: Tensor = training.cross_entropy(model)(view.everything())
     assert float(loss) == pytest.approx(math.log(4))
+
+
+def test_augmented_images_are_what_a_network_learns_from() -> None:
+    """Crops and mirrored images are drawn anew in each epoch, by the generator that orders the batches."""
+    images = torch.arange(8 * 64, dtype=torch.float32).view(8, 1, 8, 8)
+    view = View("v", Samples(images, torch.zeros(8, dtype=torch.int64)), Access(v="xy"), Ledger())
+    seen: list[Tensor] = []
+
+    class Looking(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.clone())
+            return super().forward(x.flatten(1) / 512)
+
+    for augmentation in ("none", "crop-flip"):
+        recipe = Recipe(2, 1e-3, 8, schedule="constant", augmentation=augmentation)  # type: ignore[arg-type]
+        train_classifier(Looking(64, 2), view, recipe, seeded())
+    plain, augmented = seen[:2], seen[2:]
+    assert sorted(plain[0].flatten().tolist()) == sorted(images.flatten().tolist())
+    assert all(set(x.flatten().tolist()) < set(images.flatten().tolist()) for x in augmented)
+    assert not torch.equal(augmented[0].sort(0).values, augmented[1].sort(0).values)
+
+
+def test_low_precision_is_of_the_forward_pass() -> None:
+    seen: list[torch.dtype] = []
+
+    class Looking(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            y = super().forward(x)
+            seen.append(y.dtype)
+            return y
+
+    for precision in ("float32", "bf16"):
+        model = Looking(2, 2)
+        train_classifier(model, toy(), Recipe(1, 0.1, 64, precision=precision), seeded())  # type: ignore[arg-type]
+        assert model.weight.dtype == torch.float32
+    half = len(seen) // 2
+    assert set(seen[:half]) == {torch.float32}
+    assert set(seen[half:]) == {torch.bfloat16}

@@ -53,6 +53,20 @@ def test_digests_and_packages_are_no_part_of_what_a_cell_is(make_record: Make, m
     )
 
 
+def test_options_of_later_are_no_difference(make_record: Make, make_cell: Callable[..., Cell]) -> None:
+    """A record of before an option compares with one that has its default, and with no other value."""
+    cell = make_cell("svd-forgetting")
+    training = {name: v for name, v in cell.settings["training"].items() if name not in ("precision", "stacked")}
+    parameters = {name: value for name, value in cell.parameters.items() if name != "window"}
+    earlier = msgspec.structs.replace(cell, settings={**cell.settings, "training": training}, parameters=parameters)
+    assert earlier.hash != cell.hash
+    kept, found = (make_record("", {NAME: 1.0}, cell=one) for one in (earlier, cell))
+    assert agreement(found, kept).level == "strict"
+    other = msgspec.structs.replace(cell, settings={**cell.settings, "training": {**training, "precision": "bf16"}})
+    with pytest.raises(ValueError, match="their settings differ"):
+        agreement(make_record("", {NAME: 1.0}, cell=other), kept)
+
+
 @pytest.mark.parametrize("field", ["seed", "threads", "parameters", "versions", "device"])
 def test_records_of_two_cells_are_not_compared(make_record: Make, make_cell: Callable[..., Cell], field: str) -> None:
     cell = make_cell("svd-forgetting")

@@ -13,6 +13,7 @@ from scipy.stats import entropy, norm
 from benchmark.contracts import Measured
 from benchmark.metrics.ensembles import (
     example_epsilons,
+    example_kloms,
     forgetting_epsilon,
     forgetting_quality,
     klom,
@@ -111,6 +112,19 @@ def test_u_lira_leaves_out_by_the_definition() -> None:
     assert u_lira_auc(u + shift, r + shift).value == pytest.approx(100 * np.mean(areas))
 
 
+def test_u_lira_counts_ties_by_one_half() -> None:
+    """Examples on which the groups are equal have a ratio of 1 for every model: they are tied with each other."""
+    u, r = normal(0, 6, 30, 0.5), normal(1, 6, 30)
+    u[:, 10:] = r[:, 10:]
+    areas = []
+    for i in range(6):
+        rest_u, rest_r = np.delete(u, i, axis=0), np.delete(r, i, axis=0)
+        of_u, of_r = [(rest.mean(0), rest.std(0, ddof=1)) for rest in (rest_u, rest_r)]
+        ours, theirs = [norm.logpdf(x[i], *of_u) - norm.logpdf(x[i], *of_r) for x in (u, r)]
+        areas.append((ours[:, None] > theirs).mean() + 0.5 * (ours[:, None] == theirs).mean())
+    assert u_lira_auc(u, r).value == pytest.approx(100 * np.mean(areas))
+
+
 def column(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float64)[:, None]
 
@@ -158,6 +172,15 @@ def test_klom_is_the_mean_over_examples() -> None:
     unlearned, retrained = normal(0, 30, 5, 0.5), normal(1, 30, 5)
     each = [klom(unlearned[:, [i]], retrained[:, [i]]).value for i in range(5)]
     assert klom(unlearned, retrained) == Measured(pytest.approx(np.mean([v for v in each if v is not None])), 5)
+
+
+def test_kloms_of_more_examples_than_are_taken_at_once() -> None:
+    unlearned, retrained = normal(0, 6, 600, 40.0, 80.0), normal(1, 6, 600, 0.0, 80.0)  # some beyond 100
+    found, picked = example_kloms(unlearned, retrained), [0, 255, 256, 599]
+    assert found.shape == (600,)
+    assert found[picked].tolist() == [klom(unlearned[:, [i]], retrained[:, [i]]).value for i in picked]
+    assert klom(unlearned, retrained).value == pytest.approx(found.mean())
+    assert example_kloms(unlearned[:, :0], retrained[:, :0]).shape == (0,)
 
 
 def attack_epsilon(fnr: float, fpr: float, delta: float) -> float:

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from benchmark import environment
+from benchmark.checking.other_files import check_other, comparison_file
 from benchmark.cli import main
 from benchmark.errors import InputError
 from benchmark.metrics.ensembles import largest_epsilon
 from benchmark.reporting import board
 from benchmark.reporting.board import Row
-from benchmark.reporting.ensembles import METRICS
+from benchmark.reporting.ensembles import METRICS, ensemble_tables
 from benchmark.reporting.report import render
 from benchmark.running import ensembles, pool
 from benchmark.running.ensembles import FIRST, EnsembleRecord, compare, plan_members, read_all, write
@@ -166,6 +167,55 @@ def test_the_most_distant_models_are_told_apart_the_best(
     assert found["finetune"].p < 0.04 < found["retrain"].p  # type: ignore[operator]
 
 
+def test_means_over_examples_have_intervals_that_are_kept_and_shown(
+    grown: tuple[Plan, list[Record]], store: RecordStore, tmp_path: Path
+) -> None:
+    found = compared(*grown, store)["finetune"]
+    assert found.intervals.keys() == {"klom", "epsilon"}
+    for name, (low, high) in found.intervals.items():
+        value = found.metrics[name]
+        assert value is not None
+        assert 0 < value - low < 0.5
+        assert 0 < high - value < 0.5
+    write(found, tmp_path)
+    (again,) = read_all(tmp_path)
+    assert again == found
+    value, (low, high) = found.metrics["klom"], found.intervals["klom"]
+    lines = ensemble_tables([found], None)
+    assert f"| {value:.2f} [{low:.2f}, {high:.2f}] |" in lines[-2]
+    assert lines[0].endswith(" In brackets: the 95 % interval over examples, with these models.")
+
+
+def test_older_comparisons_have_no_intervals(
+    grown: tuple[Plan, list[Record]], store: RecordStore, tmp_path: Path
+) -> None:
+    path = write(compared(*grown, store)["finetune"], tmp_path)
+    written = msgspec.json.decode(path.read_bytes())
+    del written["intervals"]
+    path.write_bytes(msgspec.json.encode(written))
+    (older,) = read_all(tmp_path)
+    assert older.intervals == {}
+    lines = ensemble_tables([older], None)
+    assert "[" not in lines[-2]
+    assert "brackets" not in lines[0]
+
+
+def test_an_interval_that_is_not_around_its_value_is_found(
+    grown: tuple[Plan, list[Record]], store: RecordStore
+) -> None:
+    record = compared(*grown, store)["finetune"]
+
+    def wrong(intervals: dict[str, tuple[float, float]]) -> list[str]:
+        changed = msgspec.structs.replace(record, intervals=intervals)
+        return check_other(msgspec.json.encode(changed), comparison_file(changed))
+
+    assert wrong(record.intervals) == []
+    assert wrong({"klom": (1e3, 2e3)}) == [
+        f"the interval of klom, 1000 to 2000, is not around {record.metrics['klom']:g}"
+    ]
+    assert wrong({"odd": (0.0, 1.0)}) == ["there is an interval of 'odd', but no value"]
+
+
 def test_every_method_is_compared_with_retrained_models_of_other_seeds(
     grown: tuple[Plan, list[Record]], store: RecordStore
 ) -> None:
@@ -206,6 +256,7 @@ def test_outputs_that_are_not_finite_have_no_value(
     store.write(record, {"logits": broken, "labels": LABELS})
     found = compared(plan, list(store.all()), store)
     assert found["finetune"].metrics == dict.fromkeys(METRICS)
+    assert found["finetune"].intervals == {}
     assert (found["finetune"].chance, found["finetune"].p) == (None, None)
     assert all(isinstance(value, float) for value in found["original"].metrics.values())
 
