@@ -11,7 +11,16 @@ LIBRARIES = ("timm", "torchvision", "transformers")
 
 
 def _own() -> Iterator[tuple[str, str]]:
-    for name in ("vgg-small", "resnet-small", "mlp-toy", "laf-cnn", "laf-resnet18", "cmnist-mlp", "lenet"):
+    for name in (
+        "vgg-small",
+        "resnet-small",
+        "resnet18-cifar",
+        "mlp-toy",
+        "laf-cnn",
+        "laf-resnet18",
+        "cmnist-mlp",
+        "lenet",
+    ):
         yield name, name.replace("-", "_")
 
 

@@ -60,6 +60,14 @@ def resnet_small(num_classes: int, shape: Shape) -> nn.Module:
     return nn.Sequential(stem, nn.BatchNorm2d(16), nn.ReLU(), *blocks, *head)
 
 
+def resnet18_cifar(num_classes: int, shape: Shape) -> nn.Module:
+    """ResNet-18 (He et al., 2016) for images of 32 x 32: torchvision's, with a 3x3 stem of stride 1 and no pooling."""
+    model = compat.torchvision().models.resnet18(weights=None, num_classes=num_classes)
+    model.conv1 = nn.Conv2d(shape[0], 64, 3, 1, 1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
 def mlp_toy(num_classes: int, shape: Shape) -> nn.Module:
     """The class-forgetting paper's demonstration network: five linear layers of width 5 with batch norm."""
     layers: list[nn.Module] = []

@@ -77,6 +77,22 @@ def test_the_one_cycle_schedule_ends_with_the_last_step(
     assert rates[-1][0] == pytest.approx(0.1 / 25 / 1e4)  # the schedule's floor
 
 
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_a_schedule_of_few_steps(steps: int) -> None:
+    """The rate rises and falls to its floor however few steps there are."""
+    optimiser = sgd(network(), 0.1)
+    schedule = training.schedule_of(optimiser, 4 * steps, Recipe(1, 0.1, 4))
+    assert schedule is not None
+    rates = []
+    for _ in range(steps):
+        optimiser.step()
+        rates.append(optimiser.param_groups[0]["lr"])
+        schedule.step()
+    assert all(0 < rate <= 0.1 for rate in rates)
+    assert steps < 2 or max(rates) > 0.05
+    assert optimiser.param_groups[0]["lr"] < 0.1 / 25 or steps == 1
+
+
 def test_divergence_is_a_typed_error() -> None:
     model = network()
     with pytest.raises(DivergenceError, match="not finite after 2 steps"):

@@ -109,3 +109,16 @@ def test_one_wrapped_network_is(name: str) -> None:
     shape = (2,) if name == "mlp-toy" else (1, 8, 8)
     model = network(name, 4, shape)
     assert underlying_of(LogitMask(model, (1,)), network(name, 4, shape)) is model
+
+
+def test_resnet18_for_small_images_keeps_their_size() -> None:
+    """The stem neither strides nor pools: 32 x 32 positions enter the first stage, 4 x 4 leave the last."""
+    model = network("resnet18-cifar", 10, (3, 32, 32))
+    sizes: dict[str, torch.Size] = {}
+    for stage in ("layer1", "layer4"):
+        model.get_submodule(stage).register_forward_hook(lambda _, __, y, stage=stage: sizes.update({stage: y.shape}))
+    with torch.no_grad():
+        assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+    assert sizes == {"layer1": (2, 64, 32, 32), "layer4": (2, 512, 4, 4)}
+    assert sum(p.numel() for p in model.parameters()) == 11_173_962
+    assert network("resnet18-cifar", 3, (1, 28, 28))(torch.randn(1, 1, 28, 28)).shape == (1, 3)

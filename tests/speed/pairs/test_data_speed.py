@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from benchmark.augmentation import augmented
-from benchmark.compat import torchvision
 from benchmark.contracts import Access, Ledger
 from benchmark.data.artefact import Artefact
 from benchmark.data.artefacts import insert
@@ -194,52 +193,3 @@ def test_a_blend_with_white(beside: Any, full: bool) -> None:
         unit="images/s",
     )
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
-
-
-def resnet() -> nn.Module:
-    """ResNet-18 for 32 x 32 pixels: a 3 x 3 stem and no pooling behind it."""
-    torch.manual_seed(0)
-    model: nn.Module = torchvision().models.resnet18(num_classes=10)
-    model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-    return model
-
-
-def trained(device: str, precise: bool, batch: int, steps: int) -> Callable[[], list[float]]:
-    """Steps from the same weights on the same images: the loss of each."""
-    memory = torch.contiguous_format if precise else torch.channels_last
-    model = resnet().to(device, memory_format=memory)  # type: ignore[call-overload]
-    initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    samples = drawn(batch, 3, 32)
-    x = samples.inputs().to(device, memory_format=memory)
-    y = samples.labels.to(device)
-
-    def run() -> list[float]:
-        model.load_state_dict(initial)
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        losses = []
-        for _ in range(steps):
-            optimiser.zero_grad()
-            with torch.autocast(device, torch.bfloat16, enabled=not precise):
-                loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.detach())
-        return torch.stack(losses).tolist()
-
-    return run
-
-
-def test_training_steps_in_bf16(beside: Any, full: bool, device: str) -> None:
-    """ResNet-18 with automatic mixed precision; the losses agree to a twentieth. Its speed is a GPU's matter."""
-    batch, steps = (512, 100) if full and device == "cuda" else (8, 2)
-    found, expected = beside(
-        trained(device, False, batch, steps),
-        trained(device, True, batch, steps),
-        "ResNet-18 on 32 x 32 pixels in bf16, channels last: training steps",
-        "float32 in the usual memory format",
-        bar=1,
-        bar_on="cuda",
-        amount=batch * steps,
-        unit="images/s",
-    )
-    assert found[:2] == pytest.approx(expected[:2], rel=0.05)
