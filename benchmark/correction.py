@@ -110,7 +110,7 @@ class Corrector:
             one = self.body(next(view.everything().split(1)).x)
         if len(view) * one.numel() * one.element_size() <= MOST_KEPT:
             kept = self.activations(view).contiguous()  # pooling goes back through this format at half the cost
-            return lambda batch: kept[batch.index]
+            return lambda batch: kept.index_select(0, batch.index)  # in half the time of kept[batch.index]
 
         @torch.no_grad()
         def computed(batch: Batch) -> Tensor:

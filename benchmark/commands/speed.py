@@ -25,7 +25,7 @@ from benchmark.commands.options import (
 )
 def speed(
     device: DeviceOption = "cpu",
-    rounds: Annotated[int, typer.Option(parser=whole, metavar="N", help="Rounds of each work.")] = 5,
+    rounds: Annotated[int, typer.Option(parser=whole, metavar="N", help="Rounds of each work.")] = 3,
     only: Annotated[
         str | None, typer.Option(help="Parts of the tests' names, separated by commas; then nothing is kept.")
     ] = None,

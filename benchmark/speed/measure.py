@@ -20,7 +20,7 @@ from benchmark.speed.measured import SCHEMA, Speeds, read_report, write
 
 #: Where the works are, below the checkout; rounds of each, and seconds after which they are given up.
 PAIRS = "tests/speed/pairs"
-ROUNDS = 5
+ROUNDS = 3
 LONGEST = 3600.0
 #: Packages that the times depend on.
 PACKAGES = ("torch", "numpy", "scikit-learn", "scipy")
