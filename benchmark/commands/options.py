@@ -13,12 +13,17 @@ from benchmark.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: That no help was asked for. Where it is not told so, typer imports pydantic to turn nothing into a truth value, which
+#: takes longer than listing what there is. Commands that have an option or an argument need it all the same.
+UNASKED = {"help": False, "list": {"help": False}}
+
 app = typer.Typer(
     name="amendbench",
     help="How well can a trained vision model be amended? Methods under one protocol, with a leaderboard.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"default_map": UNASKED},
 )
 
 

@@ -86,14 +86,13 @@ def export(
 @app.command(
     "list",
     epilog="Examples: amendbench list | amendbench list methods | amendbench list suites",
-    context_settings={"allow_extra_args": True},
+    context_settings={"allow_extra_args": True},  # an argument would have typer import pydantic: see UNASKED
     options_metavar="[OPTIONS] [WHAT]",
 )
 def list_(context: typer.Context) -> None:
     """List what is registered: tasks, methods, suites, data, models or metrics; all if left out."""
     from benchmark.listing import print_listing
 
-    # For an argument that it declares, typer would import pydantic: a third of the time that all the rest takes.
     what, *more = context.args or ["all"]
     if more:
         raise InputError(f"list takes one section, and got {len(more)} more: {' '.join(more)}")

@@ -18,7 +18,7 @@ from benchmark.contracts import Measured
 #: No variance is below this (nats squared): a standard deviation of 0.001, far below what retraining has. It keeps the
 #: likelihood of a group of equal confidences finite.
 VARIANCE_FLOOR = 1e-6
-#: Examples whose attacks are enumerated at once: 64 models of each kind make 8,256 intervals an example.
+#: Examples that are taken at once: what 64 models of each kind say of them stays in a core's own cache.
 CHUNK = 256
 
 
@@ -78,11 +78,11 @@ def _log_ratio(
 
 def _auc(positive: np.ndarray, negative: np.ndarray) -> float:
     """Percent of pairs in a row in which the positive's score is larger, two (M, N); ties count one half."""
-    from scipy.stats import rankdata
-
-    n = positive.shape[1]
-    ranks = rankdata(np.concatenate([positive, negative], axis=1), axis=1)[:, :n]
-    return 100.0 * float((ranks.mean() - (n + 1) / 2) / n)
+    m, n = positive.shape
+    rows = zip(np.sort(positive, axis=1), np.sort(negative, axis=1), strict=True)
+    below = sum(int(no.searchsorted(yes).sum() + no.searchsorted(yes, "right").sum()) for yes, no in rows)
+    ranks = m * n * (n + 1) / 2 + below / 2  # summed over the positives; halves of integers add up exactly
+    return 100.0 * float((ranks / (m * n) - (n + 1) / 2) / n)
 
 
 def klom(unlearned: np.ndarray, retrained: np.ndarray) -> Measured:
@@ -98,21 +98,38 @@ def klom(unlearned: np.ndarray, retrained: np.ndarray) -> Measured:
     groups = _groups(unlearned, retrained, models=1)
     if groups is None:
         return Measured(None, unlearned.shape[1])
-    u, r = (group.clip(-100.0, 100.0) for group in groups)
-    low = np.minimum(u.min(0), r.min(0))
-    width = np.maximum(u.max(0), r.max(0)) - low
-    width[width == 0] = 1.0
-    p, q = _histograms((u - low) / width), _histograms((r - low) / width)
+    return Measured(float(example_kloms(*groups).mean()), unlearned.shape[1])
+
+
+def example_kloms(unlearned: np.ndarray, retrained: np.ndarray) -> np.ndarray:
+    """What :func:`klom` is the mean of, in nats: finite (M, N) of at least one model each -> (N,)."""
+    found = [_kloms(unlearned[:, part], retrained[:, part]) for part in _parts(unlearned.shape[1])]
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def _kloms(unlearned: np.ndarray, retrained: np.ndarray) -> np.ndarray:
+    p, q = _histograms(np.concatenate([unlearned, retrained]))
     q = np.where(p > 0, q.clip(1e-5), q)
     ratio = np.divide(p, q / q.sum(0), out=np.ones_like(p), where=p > 0)
-    return Measured(float((p * np.log(ratio)).sum(0).clip(0.0).mean()), u.shape[1])
+    return np.asarray((p * np.log(ratio)).sum(0).clip(0.0))
 
 
-def _histograms(values: np.ndarray, bins: int = 20) -> np.ndarray:
-    """Share of each column's values, which lie in [0, 1], in each of equally wide bins: (M, N) -> (bins, N)."""
-    m, n = values.shape
-    index = np.minimum((values * bins).astype(np.int64), bins - 1)
-    return np.bincount((index * n + np.arange(n)).ravel(), minlength=bins * n).reshape(bins, n) / m
+def _histograms(margins: np.ndarray, bins: int = 20) -> np.ndarray:
+    """Share of each column's upper and of its lower half in each of equally wide bins over the column's range.
+
+    (2 M, N) -> (2, bins, N). What is beyond +-100 counts as if it were there. ``margins`` is overwritten.
+    """
+    m, n = len(margins) // 2, margins.shape[1]
+    low = margins.min(0).clip(-100.0, 100.0)
+    width = margins.max(0).clip(-100.0, 100.0) - low
+    width[width == 0] = 1.0
+    margins -= low
+    margins /= width
+    margins *= bins
+    index = margins.clip(0, bins - 1, out=margins).astype(np.intp).reshape(2, m, n)
+    index *= n
+    index += np.arange(2)[:, None, None] * (bins * n) + np.arange(n)
+    return np.bincount(index.ravel(), minlength=2 * bins * n).reshape(2, bins, n) / m
 
 
 def forgetting_epsilon(unlearned: np.ndarray, retrained: np.ndarray, delta: float = 1e-5) -> Measured:
@@ -142,9 +159,12 @@ def example_epsilons(unlearned: np.ndarray, retrained: np.ndarray, delta: float 
     """
     table = _epsilon_table(len(unlearned), delta)
     n = unlearned.shape[1]
-    parts = (slice(start, start + CHUNK) for start in range(0, n, CHUNK))
-    found = [_best_attacks(unlearned[:, part].T, retrained[:, part].T, table) for part in parts]
+    found = [_best_attacks(unlearned[:, part].T, retrained[:, part].T, table) for part in _parts(n)]
     return np.concatenate(found) if found else np.zeros(0)
+
+
+def _parts(examples: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK) for start in range(0, examples, CHUNK))
 
 
 def _epsilon_table(n: int, delta: float) -> np.ndarray:
@@ -160,43 +180,41 @@ def _epsilon_table(n: int, delta: float) -> np.ndarray:
 
 def _best_attacks(unlearned: np.ndarray, retrained: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Largest epsilon of all thresholds and intervals of each example: two (N, M) -> (N,)."""
+    models = unlearned.shape[1]
     higher = np.median(unlearned, 1) >= np.median(retrained, 1)
     range_u, range_r = np.ptp(unlearned, axis=1), np.ptp(retrained, axis=1)
     narrower = (range_u < range_r) | ((range_u == range_r) & ~higher)
-    below_u, below_r, last = _cumulated(unlearned, retrained)
-    best = np.zeros(len(unlearned))
-    for of_unlearned, (start, stop) in _attacks(2 * unlearned.shape[1], higher, narrower):
-        inside_u, inside_r = below_u[:, stop] - below_u[:, start], below_r[:, stop] - below_r[:, start]
-        ours = of_unlearned[:, None]
-        positives, negatives = np.where(ours, inside_u, inside_r), np.where(ours, inside_r, inside_u)
-        found = table[unlearned.shape[1] - positives, negatives]
-        np.maximum(best, np.where(last[:, start] & last[:, stop], found, 0.0).max(1), out=best)
+    below = _cumulated(unlearned, retrained)
+    above = _places(*below, higher)
+    best = table.take(above[:, -1:] - above[:, :-1] + models * (models + 1)).max(1)
+    inside = _places(*below, narrower)
+    for start in range(2 * models):
+        found = table.take(inside[:, start + 1 :] - inside[:, start, None] + models * (models + 1))
+        np.maximum(best, found.max(1), out=best)
     return best
 
 
-def _cumulated(unlearned: np.ndarray, retrained: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each group, how many are among the k smallest of both; and whether a threshold fits between k-th and next.
+def _places(below_u: np.ndarray, below_r: np.ndarray, of_unlearned: np.ndarray) -> np.ndarray:
+    """Steps through the flat table that calling the k smallest positive takes from (all missed, none taken): (N, K)."""
+    ours, row = of_unlearned[:, None], below_u.shape[1] // 2 + 1
+    return np.where(ours, below_r - row * below_u, below_u - row * below_r)
 
-    Two (N, M) -> three (N, 2 M + 1), for k from 0 to 2 M. No threshold fits between equal values.
+
+def _cumulated(unlearned: np.ndarray, retrained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each group, how many are among the k smallest of both: two (N, M) -> two (N, 2 M + 1), for k from 0 to 2 M.
+
+    No threshold fits between equal values: where k parts some, they are counted for the last k that does not.
     """
     both = np.concatenate([unlearned, retrained], axis=1)
     order = np.argsort(both, axis=1)
     ordered = np.take_along_axis(both, order, axis=1)
     below = np.zeros((len(both), both.shape[1] + 1), dtype=np.int64)
     np.cumsum(order < unlearned.shape[1], axis=1, out=below[:, 1:])
+    others = np.arange(below.shape[1]) - below
     fits = np.ones(below.shape, dtype=bool)
     fits[:, 1:-1] = ordered[:, :-1] < ordered[:, 1:]
-    return below, np.arange(below.shape[1]) - below, fits
-
-
-def _attacks(
-    values: int, higher: np.ndarray, narrower: np.ndarray
-) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
-    """Thresholds, then intervals: whether the positives are the unlearned (N,), and the ranks [start, stop) that are
-    called positive."""
-    starts = np.arange(values)
-    yield higher, (starts, np.full(values, values))
-    yield narrower, np.triu_indices(values + 1, 1)
+    below_u, below_r = (np.maximum.accumulate(np.where(fits, counts, 0), axis=1) for counts in (below, others))
+    return below_u, below_r
 
 
 def forgetting_quality(epsilons: np.ndarray, models: int) -> Measured:
@@ -217,6 +235,6 @@ def _groups(unlearned: np.ndarray, retrained: np.ndarray, *, models: int) -> tup
     """Both (M, N) in float64; None for fewer models, no examples, or what is not finite."""
     if unlearned.shape != retrained.shape or unlearned.ndim != 2:
         raise ValueError(f"unlearned {unlearned.shape} and retrained {retrained.shape} must both be (models, examples)")
-    groups = unlearned.astype(np.float64), retrained.astype(np.float64)
+    groups = np.asarray(unlearned, dtype=np.float64), np.asarray(retrained, dtype=np.float64)
     usable = len(unlearned) >= models and unlearned.size > 0 and all(np.isfinite(group).all() for group in groups)
     return groups if usable else None

@@ -38,7 +38,7 @@ def _table(records: list[EnsembleRecord], device: str, suite: Suite | None) -> l
         f"**{escape(first.scenario)} against an ensemble** on {escape(first.environment.get('device', ''))}: {first.n} "
         f"unlearned and {first.n} retrained models, {first.examples} forget-set examples ({escape(first.unit)}). "
         f"The row *{escape(task.reference)}* is made of {first.n} other retrained models: what no difference looks "
-        f"like. The largest ε that {first.n} models can resolve is {first.largest_epsilon:.2f}.",
+        f"like. The largest ε that {first.n} models can resolve is {first.largest_epsilon:.2f}.{_brackets(records)}",
         "",
         f"Made by `{command_text(f'{command} ENSEMBLE={first.n}{where}')}`.",
         "",
@@ -47,6 +47,13 @@ def _table(records: list[EnsembleRecord], device: str, suite: Suite | None) -> l
     heads += ["seconds", "note"]
     lines += ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 2) + " --- |"]
     return [*lines, *(_row(record, first, suite) for record in records), ""]
+
+
+def _brackets(records: list[EnsembleRecord]) -> str:
+    """What the brackets of a table mean, if it has any."""
+    if not any(record.intervals for record in records):
+        return ""
+    return " In brackets: the 95 % interval over examples, with these models."
 
 
 def _row(record: EnsembleRecord, first: EnsembleRecord, suite: Suite | None) -> str:
@@ -61,8 +68,14 @@ def _row(record: EnsembleRecord, first: EnsembleRecord, suite: Suite | None) -> 
 
 
 def _value(record: EnsembleRecord, name: str) -> str:
-    value = record.metrics.get(name)
-    return "-" if value is None else cells.number(value, metric(name).unit)
+    """The value with its interval over examples, where it has one."""
+    value, bounds = record.metrics.get(name), record.intervals.get(name)
+    if value is None:
+        return "-"
+    low, high = (None, None) if bounds is None else bounds
+    unit = metric(name).unit
+    own = cells.number(value, unit)
+    return own if low is None or high is None else f"{own} [{cells.number(low, unit)}, {cells.number(high, unit)}]"
 
 
 def summary(record: EnsembleRecord) -> str:

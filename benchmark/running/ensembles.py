@@ -35,7 +35,8 @@ from benchmark.running.records import (
 )
 from benchmark.seeding import derive
 from benchmark.source import digest
-from benchmark.suite import Scenario, Suite
+from benchmark.stats import bootstrap_interval
+from benchmark.suite import Scenario, Suite, with_stacked
 from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value that n models can resolve. ``chance`` is the range in which 95 % of the U-LiRA AUCs lie when unlearned and
     retrained models are swapped at random, ``p`` the share of these that are at least as high. ``seconds`` is the mean
     wall time of the method's call, ``exclusive`` where nothing else of the run shared its cores. ``members`` and
-    ``reference`` are hashes over the outputs that were compared.
+    ``reference`` are hashes over the outputs that were compared. ``intervals`` has the bounds of 95 % intervals of
+    ``klom`` and ``epsilon`` over examples (:func:`benchmark.stats.bootstrap_interval`): what other examples would
+    give with these models, which all examples share. Older comparisons have none.
     """
 
     suite: str
@@ -88,20 +91,26 @@ class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reference: str
     environment: dict[str, str]
     created: str
+    intervals: dict[str, tuple[Real, Real]] = {}
 
 
 def fixed(suite: Suite) -> Suite:
-    """The suite with one forget set for all seeds of a scenario: that of seed 0, unless it says another."""
-    scenarios = {name: _fixed(scenario) for name, scenario in suite.scenarios.items()}
+    """The suite with one forget set for all seeds of a scenario: that of seed 0, unless it says another.
+
+    As many members are trained together as the suite says.
+    """
+    scenarios = {name: _fixed(scenario, suite.stacked.get(name)) for name, scenario in suite.scenarios.items()}
     return msgspec.structs.replace(suite, scenarios=scenarios)
 
 
-def _fixed(scenario: Scenario) -> Scenario:
+def _fixed(scenario: Scenario, stacked: int | None) -> Scenario:
     settings = scenario.settings
     if not TASKS.get(scenario.task).ensembles:
         return scenario
     if settings.forget_seed is None:
         settings = msgspec.structs.replace(settings, forget_seed=0)
+    if stacked is not None:
+        settings = with_stacked(settings, stacked)
     return msgspec.structs.replace(scenario, settings=settings)
 
 
@@ -168,11 +177,8 @@ def _compared(
     cell = own[0].cell
     n, examples = unlearned.shape
     auc = ensembles.u_lira_auc(unlearned, retrained).value
-    epsilon = ensembles.forgetting_epsilon(unlearned, retrained).value
-    quality = None
-    if epsilon is not None:
-        quality = ensembles.forgetting_quality(ensembles.example_epsilons(unlearned, retrained), n).value
     chance, p = (None, None) if auc is None else _by_chance(unlearned, retrained, auc)
+    metrics, intervals = _over_examples(unlearned, retrained, finite=auc is not None)
     return EnsembleRecord(
         suite=cell.suite,
         task=cell.task,
@@ -185,12 +191,7 @@ def _compared(
         device=cell.device,
         n=n,
         examples=examples,
-        metrics={
-            "u-lira.auc": auc,
-            "klom": ensembles.klom(unlearned, retrained).value,
-            "epsilon": epsilon,
-            "forgetting.quality": quality,
-        },
+        metrics={"u-lira.auc": auc, **metrics},
         largest_epsilon=ensembles.largest_epsilon(n),
         chance=chance,
         p=p,
@@ -203,6 +204,33 @@ def _compared(
         reference=_hash(reference),
         environment=own[0].environment,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        intervals=intervals,
+    )
+
+
+def _over_examples(
+    unlearned: np.ndarray, retrained: np.ndarray, *, finite: bool
+) -> tuple[dict[str, float | None], dict[str, tuple[float, float]]]:
+    """The metrics that are means over examples, all None unless ``finite``; and the intervals of those in units."""
+    import numpy as np
+
+    from benchmark.metrics import ensembles
+
+    if not finite:
+        return dict.fromkeys(("klom", "epsilon", "forgetting.quality")), {}
+    n = len(unlearned)
+    epsilons = ensembles.example_epsilons(unlearned, retrained)
+    each = {
+        "klom": ensembles.example_kloms(unlearned, retrained),
+        "epsilon": np.minimum(epsilons, ensembles.largest_epsilon(n)),
+    }
+    found = {name: bootstrap_interval(values) for name, values in each.items()}
+    return (
+        {
+            **{name: float(values.mean()) for name, values in each.items()},
+            "forgetting.quality": ensembles.forgetting_quality(epsilons, n).value,
+        },
+        {name: (at.low, at.high) for name, at in found.items() if at.low is not None and at.high is not None},
     )
 
 

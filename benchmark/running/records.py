@@ -8,8 +8,10 @@ import logging
 import os
 import re
 import secrets
+import stat
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -42,6 +44,11 @@ Status = Literal["ok", "failed", "timeout", "out-of-memory", "disqualified"]
 
 class NotKept(Exception):  # noqa: N818 - it names what happened
     """A record cannot be written, and neither could those of the cells that follow."""
+
+
+@cache
+def _is_name(text: str) -> bool:
+    return NAME.fullmatch(text) is not None
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,7 +86,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     def has_plain_names(self) -> bool:
         """Whether what the record's path is made of are names, and nothing that leads elsewhere."""
         names = (self.suite, self.task, self.scenario, self.method, self.unit, self.device)
-        return all(NAME.fullmatch(name) for name in names)
+        return all(map(_is_name, names))
 
     @property
     def file(self) -> str:
@@ -88,7 +95,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return f"{self.suite}/{self.task}/{self.scenario}/{self.method}/{name}"
 
 
-class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Why a cell has no result."""
 
     error: str
@@ -96,14 +103,14 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     traceback: str = ""
 
 
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A metric: None where it is blank; ``n`` samples."""
 
     value: Real | None
     n: Whole
 
 
-class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What the method calls cost; see benchmark.timing. ``cell_seconds`` is the whole cell, evaluation included."""
 
     seconds: Seconds
@@ -113,7 +120,7 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cell_seconds: Seconds
 
 
-class Count(msgspec.Struct, frozen=True, array_like=True):
+class Count(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Test samples of a group that were classified right, of ``n``."""
 
     right: Whole
@@ -147,13 +154,15 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {name: metric.value for name, metric in self.metrics.items()}
 
 
-def read_regular(path: Path, largest: int) -> bytes:
+def read_regular(path: Path | str, largest: int) -> bytes:
     """The content of a file that is one: OSError for links, pipes and devices, ValueError above ``largest`` bytes."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OSError(f"{path.name} is not a regular file")
-    if path.stat().st_size > largest:
-        raise ValueError(f"it has {path.stat().st_size:,} bytes, more than any ({largest:,})")
-    return path.read_bytes()
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{os.path.basename(path)} is not a regular file")
+    if status.st_size > largest:
+        raise ValueError(f"it has {status.st_size:,} bytes, more than any ({largest:,})")
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def check_inside(path: Path, root: Path) -> None:
@@ -169,6 +178,32 @@ def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def _files(root: Path, below: str) -> Iterator[str]:
+    """Paths from ``root`` on of what may be records, in ``below`` and its folders; empty, or ending in a slash.
+
+    In the order of their parts, as paths have it. Python's own way through folders takes as long as reading them.
+    """
+    waiting = [below]
+    while waiting:
+        path = waiting.pop()
+        if path and not path.endswith("/"):
+            yield path
+            continue
+        try:
+            with os.scandir(root / path) as found:
+                entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+        for entry in entries:
+            inner = path + entry.name
+            if inner.partition("/")[0] in OTHERS:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{inner}/")
+            if entry.name.endswith(".json") and not entry.name.startswith("."):
+                waiting.append(inner)
 
 
 class RecordStore:
@@ -221,7 +256,7 @@ class RecordStore:
 
     def read(self, file: str) -> Record | None:
         """The record at a path below the root; None if there is none or it cannot be read, which is reported."""
-        path = self.root / file
+        path = os.path.join(self.root, file)  # a Path for each of thousands takes as long as reading them
         try:
             record = msgspec.json.decode(read_regular(path, LARGEST), type=Record)
             expected = {"schema": SCHEMA, "hash": record.cell.hash, "path": os.path.normpath(file)}
@@ -244,10 +279,8 @@ class RecordStore:
         if suite and below.is_symlink():
             log.warning("records below %s are left out: it is a link", below)
             return
-        for path in sorted(below.rglob("*.json")):
-            if path.name.startswith(".") or path.relative_to(self.root).parts[0] in OTHERS:
-                continue
-            record = self.read(os.fspath(path.relative_to(self.root)))
+        for file in _files(self.root, f"{suite}/" if suite else ""):
+            record = self.read(file)
             if record is not None:
                 yield record
 
