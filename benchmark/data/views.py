@@ -171,13 +171,23 @@ class View:
 
         ``host``: the same positions on the host, by which streamed images are gathered without waiting for the device.
         """
+        stored = self._guarded(letter, index)
+        if letter == "x" and self._samples.rows is not None:
+            index = index.cpu() if host is None or self._limit is not None else host
+        found = self._samples.inputs(index) if stored is None else taken(stored, index)
+        self._mark(letter, index)
+        return found
+
+    def _guarded(self, letter: str, index: Tensor) -> Tensor | None:
+        """What field ``letter`` is taken from, None for images, if it may be read at ``index``."""
         what = FIELDS[letter]
         if not self._open:
             raise self._ledger.refuse(f"{what} of the {self.name} view were asked for after the method's call")
         if letter not in self._fields:
             raise self._ledger.refuse(f"{what} of the {self.name} view were asked for but not declared")
-        if index.dtype != torch.int64:
-            raise TypeError(f"samples of a view are chosen by int64 indices, not {index.dtype}")
+        if index.dtype != torch.int64 or index.dim() != 1:
+            shape = tuple(index.shape)
+            raise TypeError(f"samples of a view are chosen by int64 indices (B,), not {index.dtype} {shape}")
         stored = {"y": self._samples.labels, "a": self._samples.attributes, "m": self._samples.masks}.get(letter)
         if stored is None and letter != "x":
             raise self._ledger.refuse(f"the {self.name} view has no {what}")
@@ -186,12 +196,11 @@ class View:
             if int(touched.sum()) > self._limit:
                 raise self._ledger.refuse(f"more than {self._limit} samples of the {self.name} view were asked for")
             self._touched = touched
-        if letter == "x" and self._samples.rows is not None:
-            index = index.cpu() if host is None or self._limit is not None else host
-        found = self._samples.inputs(index) if stored is None else taken(stored, index)
+        return stored
+
+    def _mark(self, letter: str, index: Tensor) -> None:
         self._seen[letter].index_fill_(0, index, True)
         self._passes += len(index) if letter == "x" else 0
-        return found
 
     def counts(self) -> dict[str, int]:
         """Distinct samples read, by field, and image reads with repetition."""
@@ -208,7 +217,8 @@ class View:
         for letter, seen in tally.seen.items():
             index = seen.to(self.device).nonzero().squeeze(1)
             if len(index):
-                self.read(letter, index)
+                self._guarded(letter, index)
+                self._mark(letter, index.to(self._seen[letter].device))
         self._passes += tally.passes - int(tally.seen["x"].sum())
 
     def batch(self, index: Tensor) -> Batch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -63,11 +62,10 @@ def amend(
             },
         )
         kept = None
-        if answered_together(info, task, scenario):
-            with suppress(DivergenceError):  # of any seed: each has to answer for itself then
-                kept = answer(method, task, scenario, seed, context, exclusive=exclusive)
-        seed_cell(seed, "method", request)
         try:
+            if answered_together(info, task, scenario):
+                kept = _together(method, task, scenario, seed, context, ledger, exclusive=exclusive)
+            seed_cell(seed, "method", request)
             with watch.running():
                 model = function(guarded.problem, **parameters) if kept is None else _taken(kept, guarded.problem)
                 if not isinstance(model, nn.Module):
@@ -82,6 +80,25 @@ def amend(
             ledger.reads = {name: read for name, read in counts.items() if any(read.values())}
         model.eval()
     return model
+
+
+def _together(
+    method: tuple[MethodInfo, dict[str, Any]],
+    task: Task,
+    scenario: Any,
+    seed: int,
+    context: Context,
+    ledger: Ledger,
+    *,
+    exclusive: bool,
+) -> dict[str, Tensor] | None:
+    """What the method gives for this seed, found with those of its stack; None where it must answer for itself."""
+    try:
+        return answer(method, task, scenario, seed, context, exclusive=exclusive)
+    except DivergenceError:  # of any of the seeds
+        return None
+    except AccessViolation as error:
+        raise ledger.refuse(str(error)) from error
 
 
 def _taken(kept: Mapping[str, Tensor], problem: Problem) -> nn.Module:

@@ -108,7 +108,8 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
 def _base_model(cell: Cell, scenario: Any, context: Context) -> nn.Module:
     """The base model; of all processes that share the cache one trains it. Busy for the others, until it is there."""
     task = TASKS.get(cell.task)
-    first = seeds_together(scenario.training, cell.seed)[0]  # who trains one network of a stack trains all
+    # Who trains one network of a stack trains all of them.
+    first = seeds_together(getattr(scenario, "training", None), cell.seed)[0]
     name = key_hash([cell.device, cell.threads, task.base(scenario, first)])
     with locks.locked(context.artifacts.root / "building" / f"{name}.lock", PATIENCE):
         return task.load().base_model(scenario, cell.seed, context)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.contracts import Ledger, MethodInfo, seeds_together
 from benchmark.determinism import seed_cell
@@ -41,6 +41,7 @@ def answer(
         "exclusive": exclusive,
         "place": str(context.device),
         "tasks": digest(task.implementation),
+        "data": task.load().data_checksum(scenario),
         "bill": [digest(__name__), digest("benchmark.running.stages")],
     }
 
@@ -65,8 +66,12 @@ def _all(
     guarded, ledgers = _problems(info, task, scenario, seeds, context)
     watch = Stopwatch(context.device)
     seed_cell(seeds[0], "method", 0)
-    with watch.running():
-        models: list[nn.Module] = load_together(info)([each.problem for each in guarded], **parameters)
+    try:
+        with watch.running():
+            models = load_together(info)([each.problem for each in guarded], **parameters)
+    finally:
+        for view in (view for each in guarded for view in each.views):
+            view.close()
     refused = [violation for ledger in ledgers for violation in ledger.violations]
     if refused:
         raise AccessViolation("; ".join(refused))

@@ -218,17 +218,16 @@ def _over_examples(
 
     if not finite:
         return dict.fromkeys(("klom", "epsilon", "forgetting.quality")), {}
-    n = len(unlearned)
     epsilons = ensembles.example_epsilons(unlearned, retrained)
     each = {
         "klom": ensembles.example_kloms(unlearned, retrained),
-        "epsilon": np.minimum(epsilons, ensembles.largest_epsilon(n)),
+        "epsilon": np.minimum(epsilons, ensembles.largest_epsilon(len(unlearned))),
     }
     found = {name: bootstrap_interval(values) for name, values in each.items()}
     return (
         {
             **{name: float(values.mean()) for name, values in each.items()},
-            "forgetting.quality": ensembles.forgetting_quality(epsilons, n).value,
+            "forgetting.quality": ensembles.forgetting_quality(epsilons, len(unlearned)).value,
         },
         {name: (at.low, at.high) for name, at in found.items() if at.low is not None and at.high is not None},
     )

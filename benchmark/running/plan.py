@@ -109,7 +109,7 @@ def _results(cells: Mapping[str, Cell], found: Mapping[str, Record]) -> dict[str
 
 def _needs(task: Task, scenario: Scenario, method: str, seed: int) -> tuple[str, ...]:
     info = METHODS.get(method, task.name)
-    base = task.base(scenario.settings, seeds_together(scenario.settings.training, seed)[0])
+    base = task.base(scenario.settings, seeds_together(getattr(scenario.settings, "training", None), seed)[0])
     shared = f"together {method}" if answered_together(info, task, scenario.settings) else info.shares
     return (base, f"{base}/{scenario.name}/{shared}") if shared else (base,)
 

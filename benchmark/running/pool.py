@@ -181,10 +181,11 @@ def _poll(at: Worker, provenance: dict[str, str], setting: Setting) -> Reply | N
     except (EOFError, ConnectionError):
         at.process.join(5)
     seconds = time.monotonic() - at.started
-    if seconds > setting.timeout:
+    limit = setting.timeout * cell.stacked  # who comes first does the work of all
+    if seconds > limit:
         at.process.kill()
         at.process.join(5)
-        failure = Failure("TimeoutError", f"the cell ran past its limit of {setting.timeout:.0f} s")
+        failure = Failure("TimeoutError", f"the cell ran past its limit of {limit:.0f} s")
         return _lost(cell, provenance[cell.hash], "timeout", failure, seconds, setting)
     if not at.process.is_alive():
         code = at.process.exitcode

@@ -11,7 +11,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -46,7 +46,7 @@ class NotKept(Exception):  # noqa: N818 - it names what happened
     """A record cannot be written, and neither could those of the cells that follow."""
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None
 
@@ -82,6 +82,13 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     @property
     def hash(self) -> str:
         return key_hash(self)
+
+    @property
+    def stacked(self) -> int:
+        """Of how many seeds the networks are trained together, by whichever cell comes first."""
+        training = self.settings.get("training")
+        found = training.get("stacked", 1) if isinstance(training, dict) else 1
+        return found if isinstance(found, int) else 1
 
     def has_plain_names(self) -> bool:
         """Whether what the record's path is made of are names, and nothing that leads elsewhere."""
@@ -181,10 +188,7 @@ def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _files(root: Path, below: str) -> Iterator[str]:
-    """Paths from ``root`` on of what may be records, in ``below`` and its folders; empty, or ending in a slash.
-
-    In the order of their parts, as paths have it. Python's own way through folders takes as long as reading them.
-    """
+    """Paths from ``root`` on, in the order of their parts, of what may be records in ``below`` ("", or "folder/")."""
     waiting = [below]
     while waiting:
         path = waiting.pop()
@@ -194,7 +198,7 @@ def _files(root: Path, below: str) -> Iterator[str]:
         try:
             with os.scandir(root / path) as found:
                 entries = sorted(found, key=lambda entry: entry.name, reverse=True)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+        except OSError:  # there is none, it is no folder, or none of ours
             continue
         for entry in entries:
             inner = path + entry.name

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from benchmark.data import DATA, named
 from benchmark.errors import InputError
 from benchmark.running import pool
+from benchmark.running.claims import Claims
 from benchmark.running.plan import Plan
 from benchmark.running.records import Cell, Record
 
@@ -115,6 +116,7 @@ def execute(
     first = min(cell.seed for cell in plan.cells)
     awaited = {cell.hash for cell in todo if cell.seed == first} if todo and todo[-1].seed != first else set()
     if not todo:
+        Claims(setting.results).tidy()  # of a run that was killed when all was done
         return list(records.values())
     columns = (
         TextColumn("{task.description}"),

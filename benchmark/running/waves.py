@@ -104,5 +104,6 @@ def limit(task: Task, minutes: int | None, timeout: float, cluster: Cluster) -> 
 
     ``timeout`` is in seconds. Never so few that the task would be told to end while it starts.
     """
+    timeout *= max((order.cell.stacked for order in task.orders), default=1)
     seconds = minutes * 60 if minutes else max(timeout, SLACK * task.seconds) + START_UP + cluster.signal_seconds
     return math.ceil(max(seconds, START_UP + cluster.signal_seconds) / 60)

@@ -143,7 +143,8 @@ class Task:
 
 def answered_together(info: MethodInfo, task: Task, scenario: Any) -> bool:
     """Whether a method answers the problems of several seeds of a scenario in one go."""
-    return bool(info.together) and len(seeds_together(scenario.training, 0)) > 1 and task.requests(scenario) == 1
+    seeds = seeds_together(getattr(scenario, "training", None), 0)
+    return bool(info.together) and len(seeds) > 1 and task.requests(scenario) == 1
 
 
 def _tasks() -> Iterator[tuple[str, Task]]:

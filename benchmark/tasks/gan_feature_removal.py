@@ -102,6 +102,8 @@ def _check_images(scenario: GanFeatureRemoval, source: Source) -> None:
     if scenario.judges is None:
         raise ValueError("judges is missing: how the classifiers that judge images are trained")
     check_model(scenario.judges.model)
+    if scenario.judges.training.stacked > 1:
+        raise ValueError("judges.training: stacked must be 1: judges are trained one by one")
     side = min(source.shape[1:])
     if not 0 <= scenario.crop < side / 2:
         raise ValueError(f"crop must be at least 0 and below {side / 2:g}, not {scenario.crop}")

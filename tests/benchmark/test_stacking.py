@@ -111,10 +111,40 @@ def test_low_precision() -> None:
             assert (model(data.test.inputs()).argmax(1) == data.test.labels).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("model", ["vgg-small"])
-def test_random_layers_are_refused(model: str) -> None:
+def test_random_layers_are_refused() -> None:
     with pytest.raises(InputError, match="Dropout"):
-        trained(train_stacked, model, [samples_of((1, 8, 8))] * 2, RECIPES["sgd"])
+        trained(train_stacked, "vgg-small", [samples_of((1, 8, 8))] * 2, RECIPES["sgd"])
+
+
+class Dropping(nn.Module):
+    """Random numbers where no layer says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(nn.functional.dropout(x, 0.5, self.training))
+
+
+def frozen() -> nn.Module:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3))
+    model[0].requires_grad_(False)
+    return model
+
+
+def tied() -> nn.Module:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3))
+    model[1].weight = model[0].weight
+    return model
+
+
+@pytest.mark.parametrize(("build", "said"), [(Dropping, "random"), (frozen, "frozen"), (tied, "tied")])
+def test_what_cannot_be_stacked_is_said(build: Callable[[], nn.Module], said: str) -> None:
+    part = samples_of((2,))
+    views = [View("train", part, Access(train="xy"), Ledger()) for _ in range(2)]
+    with pytest.raises(InputError, match=f"stacked: .*{said}"):
+        train_stacked([build().double() for _ in views], views, RECIPES["sgd"], [generator(0, "order") for _ in views])
 
 
 def test_views_of_other_lengths_are_refused() -> None:

@@ -35,6 +35,7 @@ def small_suites() -> Iterator[dict[str, Any]]:
         for scenario, settings in whole["scenarios"].items():
             chosen = whole.get("hyperparameters", {}).get(scenario)
             suite = {**whole, "name": "mine", "scenarios": {scenario: settings}, "hyperparameters": {scenario: chosen}}
+            suite["stacked"] = {each: n for each, n in whole.get("stacked", {}).items() if each == scenario}
             if not chosen:
                 del suite["hyperparameters"]
             yield suite
