@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import RecordStore
 from benchmark.suite import Suite, load_suite, select
-from benchmark.tasks import TASKS, answered_together
+from benchmark.tasks import TASKS, answered_together, base_models, forgetting
 from benchmark.timing import Stopwatch
 
 STACKED = 4
@@ -100,14 +101,55 @@ def test_where_one_diverges_each_answers_for_itself(setup: Setup, monkeypatch: p
 
 
 def test_refused_reads_are_found(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whichever seed; the cell's own ledger says so, and no view stays open."""
+    task, settings, context = setup
+    given, ledgers = [], list[Ledger]()
+
     def nosy(problems: Any) -> Any:
+        given.extend(problems)
         with pytest.raises(AccessViolation):
             problems[-1].forget.read("x", torch.arange(2))
         return [problem.fresh_model() for problem in problems]
 
     monkeypatch.setattr(companions, "load_together", lambda info: nosy)
+    method = METHODS.get("retrain", task.name), dict[str, Any]()
+    base, watch = task.load().base_model(settings, 0, context), Stopwatch(torch.device("cpu"))
     with pytest.raises(AccessViolation, match="forget"):
-        retrained(setup, 0)
+        amend(method, task, settings, 0, base, context, watch, ledgers)
+    assert len(ledgers[0].violations) == 1
+    assert len(given) == STACKED
+    for problem in given:
+        with pytest.raises(AccessViolation, match="after the method's call"):
+            problem.retain.read("x", torch.arange(2))
+
+
+def test_other_data_are_another_stack(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = retrained(setup, 0)[0]
+    original = forgetting.load
+
+    def other(name: str) -> Any:
+        data = original(name)
+        return replace(data, train=replace(data.train, labels=data.train.labels.roll(7)))
+
+    for module in (forgetting, base_models):
+        monkeypatch.setattr(module, "load", other)
+    base_models.on_device.cache_clear()
+    after = retrained(setup, 0)[0]
+    base_models.on_device.cache_clear()
+    assert not all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_every_method_that_answers_together_has_the_function() -> None:
+    named = [info for info in METHODS.values() if info.together]
+    assert {info.name for info in named} == {"retrain"}
+    assert all(callable(companions.load_together(info)) for info in named)
+
+
+def test_limits_count_for_a_stack() -> None:
+    """Whoever comes first does the work of all."""
+    cells = [make_plan(small(n), [0], "cpu", RecordStore(Path("none"))).cells[0] for n in (1, STACKED)]
+    assert [cell.stacked for cell in cells] == [1, STACKED]
+    assert msgspec.structs.replace(cells[0], settings={}).stacked == 1
 
 
 def test_seeds_of_a_stack_wait_for_one(tmp_path: Path) -> None:
