@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import msgspec
 
@@ -26,6 +29,10 @@ LONGEST = 900.0
 FULL = "AMENDBENCH_SPEED_FULL"
 #: What pytest says of a test that has ended: its name, and how far it is.
 ENDED = re.compile(r"\S+::(\S+) .*\[\s*(\d+)%\]")
+#: What it says at the end of a test that has failed.
+FAILED = re.compile(r"(?:FAILED|ERROR) \S+?::(.+?)(?: - .*)?$")
+#: pytest's exit codes where tests have failed, and where none was chosen.
+SOME_FAILED, NONE_CHOSEN = 1, 5
 Watch = Callable[[str, int], None]
 
 
@@ -35,6 +42,18 @@ class Unmeasured(Exception):  # noqa: N818 - it says what became of the times
 
 class Broken(Unmeasured):
     """The benchmarks can run here, and crashed, hung or left nothing to read: a hot path does not work."""
+
+
+class NoneChosen(Broken):
+    """No benchmark has a name with any of the parts that were asked for."""
+
+
+class Failed(Broken):
+    """Some benchmarks failed, ``names``; ``content`` is pytest-benchmark's JSON, which may have rounds of them, too."""
+
+    def __init__(self, message: str, names: Sequence[str], content: bytes) -> None:
+        super().__init__(message)
+        self.names, self.content = names, content
 
 
 class _Stats(msgspec.Struct):
@@ -78,7 +97,8 @@ def run_benchmarks(
     """pytest-benchmark's JSON of the benchmarks below ``folder`` of this checkout; empty where they left none.
 
     ``only``: parts of names, all if there are none. ``watch`` is told the name of each that has ended and what part of
-    them that makes. Unmeasured where they cannot run, Broken where they fail or take more than ``longest`` seconds.
+    them that makes. Unmeasured where they cannot run, Broken where they fail or take more than ``longest`` seconds:
+    Failed where the others went on, NoneChosen where nothing has such a name.
     """
     root = package_folder("benchmark").parent
     if importlib.util.find_spec("pytest_benchmark") is None:
@@ -88,31 +108,53 @@ def run_benchmarks(
     with tempfile.TemporaryDirectory(prefix="amendbench-") as place:
         report = Path(place, "speed.json")
         command = [sys.executable, "-m", "pytest", folder, "--rootdir", str(root), "-vv", "-p", "no:xdist"]
-        command += ["-p", "no:cacheprovider", "--basetemp", str(Path(place, "tests")), "--benchmark-only"]
-        command += [f"--benchmark-json={report}", "--benchmark-timer=benchmark.gate.clock.synchronised"]
+        command += ["-p", "no:cacheprovider", "--basetemp", str(Path(place, "tests")), "--color=no"]
+        command += ["--benchmark-only", f"--benchmark-json={report}"]
+        command += ["--benchmark-timer=benchmark.gate.clock.synchronised"]
         if only:
             command += ["-k", " or ".join(only)]
         setting = {"AMENDBENCH_SPEED_ROUNDS": str(rounds), "AMENDBENCH_SPEED_DEVICE": device}
         plain = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_") and k != FULL}
         size = {FULL: "1"} if full else {}
-        _call(
-            command,
-            root,
-            {**plain, **setting, **size, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
-            longest,
-            watch,
-        )
-        return report.read_bytes() if report.exists() else b""
+        environ = {**plain, **setting, **size, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+        code, lines = follow(command, root, environ, longest, watch)
+        content = report.read_bytes() if report.exists() else b""
+    _check(code, lines, content)
+    return content
 
 
-def _call(command: Sequence[str], root: Path, environ: dict[str, str], longest: float, watch: Watch) -> None:
+def _check(code: int, lines: Sequence[str], content: bytes) -> None:
+    """Broken where pytest ended with another ``code`` than 0, and why, from the ``lines`` that it wrote."""
+    if not code:
+        return
+    telling = [line.strip() for line in lines if line.startswith(("FAILED", "ERROR", "E  "))]
+    told = f"the benchmarks failed: {'; '.join(telling or [line.strip() for line in lines[-3:]])[:500]}"
+    names = [found[1] for found in map(FAILED.match, map(str.strip, lines)) if found is not None]
+    if code == SOME_FAILED and names:
+        raise Failed(told, names, content)
+    raise NoneChosen(told) if code == NONE_CHOSEN else Broken(told)
+
+
+def follow(
+    command: Sequence[str], root: Path, environ: dict[str, str], longest: float, watch: Watch
+) -> tuple[int, list[str]]:
+    """The exit code of pytest, run in ``root``, and the lines that it wrote; ``watch`` as in ``run_benchmarks``.
+
+    Broken after ``longest`` seconds. Whatever it started ends with it: it has a session, so a group, of its own, which
+    is killed however this ends; Ctrl-C does not reach it otherwise.
+    """
     lines: list[str] = []
-    with subprocess.Popen(
-        command, cwd=root, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        end = threading.Timer(longest, process.kill)
-        end.start()
+    late = threading.Event()
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, cwd=root, env=environ, start_new_session=True, **pipes) as process:
+
+        def give_up() -> None:
+            late.set()
+            _kill_group(process.pid)
+
+        end = threading.Timer(longest, give_up)
         try:
+            end.start()
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
@@ -120,15 +162,17 @@ def _call(command: Sequence[str], root: Path, environ: dict[str, str], longest: 
                 if ended is not None:
                     watch(ended[1], int(ended[2]))
             process.wait()
-            late = not end.is_alive()
         finally:
             end.cancel()
-            process.kill()
-    if late:
+            _kill_group(process.pid)
+    if late.is_set():
         raise Broken(f"the benchmarks did not end within {longest:.0f} s")
-    if process.returncode:
-        telling = [line.strip() for line in lines if line.startswith(("FAILED", "ERROR", "E  "))]
-        raise Broken(f"the benchmarks failed: {'; '.join(telling or [line.strip() for line in lines[-3:]])[:500]}")
+    return process.returncode, lines
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def read_report(content: bytes) -> dict[str, Times]:

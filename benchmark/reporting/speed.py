@@ -19,9 +19,14 @@ Safe = Callable[[str], str]
 HEADING = "# Speed"
 _ABOUT = """\
 Hot paths beside the plain way of writing them, in turns in one run, with one thread and the same inputs, and with the
-same results, which the tests in `tests/speed/pairs` assert. Times are medians over rounds; *times as fast* is the
-median of the rounds' ratios, with their range. What other processes took of the machine is left out of the times where
-the system tells. `docs/performance.md` says where the time goes, and why some paths are not faster."""
+same results, which the tests in `tests/speed/pairs` assert within the tolerances that they state; LAF, RR-ClArC, GERNE
+and Adapt then Unlearn are compared after a few steps or epochs only, since differences in rounding grow. Times are
+medians over rounds; *times as fast* is the median of the rounds' ratios, with their range. What other processes took of
+the machine is left out of the times where the system tells, but not of those of works that run in processes of their
+own: commands, plans and reports. `docs/performance.md` says where the time goes, and why some paths are not
+faster."""
+#: Ratios and rates above these are told with an exponent.
+LONG_RATIO, LONG_RATE = 1e6, 1e12
 _PAIRS = "| hot path | beside the plain way | ours | plain | times as fast | at least |\n|---|---|---:|---:|---:|---|"
 _LIMITS = "| work | takes | at most |\n|---|---:|---|"
 
@@ -63,7 +68,7 @@ def _row(cells: list[str]) -> str:
 def _pair(pair: Pair, safe: Safe) -> list[str]:
     ours = seconds_text(median(pair.ours))
     if pair.amount is not None:
-        ours += f" ({pair.amount / median(pair.ours):,.0f} {safe(pair.unit)})"
+        ours += f" ({_rate(pair.amount / median(pair.ours))} {safe(pair.unit)})"
     ratio = f"{_times(pair.ratio)} ({_times(min(pair.ratios))} to {_times(max(pair.ratios))})"
     bar = "" if pair.bar is None else f"{_times(pair.bar)}{', NOT REACHED' if pair.missed else ''}"
     return [safe(pair.title), safe(pair.way), ours, seconds_text(median(pair.plain)), ratio, bar]
@@ -74,7 +79,13 @@ def _limited(one: Limited, safe: Safe) -> list[str]:
     return [safe(one.title), seconds_text(median(one.seconds)), limit]
 
 
+def _rate(rate: float) -> str:
+    return f"{rate:.3g}" if rate > LONG_RATE else f"{rate:,.0f}"
+
+
 def _times(ratio: float) -> str:
+    if ratio > LONG_RATIO:
+        return f"{ratio:.3g}x"
     return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.2g}x"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,7 +14,7 @@ import msgspec
 from benchmark.gate.hardware import Hardware
 from benchmark.gate.timed import Broken
 from benchmark.running.files import write_atomically
-from benchmark.running.records import LARGEST, check_inside, read_regular
+from benchmark.running.records import LARGEST, NotKept, check_inside, read_regular
 
 log = logging.getLogger("amendbench")
 SCHEMA = 1
@@ -98,10 +98,13 @@ class _Report(msgspec.Struct):
     benchmarks: list[_Benchmark]
 
 
-def read_report(content: bytes) -> tuple[list[Pair], list[Limited]]:
-    """Pairs and limited works from pytest-benchmark's JSON; Broken where it has none, or what is no time."""
+def read_report(content: bytes, failed: Collection[str] = ()) -> tuple[list[Pair], list[Limited]]:
+    """Pairs and limited works from pytest-benchmark's JSON, but for those that ``failed``, by name.
+
+    Broken where it has none, or what is no time.
+    """
     try:
-        benchmarks = msgspec.json.decode(content, type=_Report).benchmarks
+        benchmarks = [b for b in msgspec.json.decode(content, type=_Report).benchmarks if b.name not in failed]
         pairs = [_pair(b) for b in benchmarks if "plain" in b.extra_info]
         limits = [_limited(b) for b in benchmarks if "limit" in b.extra_info]
     except ValueError as error:
@@ -114,15 +117,30 @@ def read_report(content: bytes) -> tuple[list[Pair], list[Limited]]:
 def _pair(benchmark: _Benchmark) -> Pair:
     told = {"name": benchmark.name, "ours": benchmark.stats.data, **benchmark.extra_info}
     pair = msgspec.convert(told, Pair)
-    _check_times(pair.ours, pair.plain)
+    _check_pair(pair)
     return pair
 
 
 def _limited(benchmark: _Benchmark) -> Limited:
     told = {"name": benchmark.name, "seconds": benchmark.stats.data, **benchmark.extra_info}
     limited = msgspec.convert(told, Limited)
-    _check_times(limited.seconds)
+    _check_limited(limited)
     return limited
+
+
+def _check_pair(pair: Pair) -> None:
+    _check_times(pair.ours, pair.plain)
+    _check_numbers(pair.bar, pair.amount)
+
+
+def _check_limited(limited: Limited) -> None:
+    _check_times(limited.seconds)
+    _check_numbers(limited.limit)
+
+
+def _check_numbers(*told: float | None) -> None:
+    if not all(number is None or 0 <= number < math.inf for number in told):
+        raise ValueError(f"{told} is no bar, limit or amount")
 
 
 def _check_times(*rounds: list[float]) -> None:
@@ -148,17 +166,21 @@ def _short(rounds: list[float]) -> list[float]:
 
 
 def read_all(results: Path) -> Iterator[Speeds]:
-    """What was measured on every kind of machine, in the order of their files; what cannot be read is reported."""
+    """What was measured on every kind of machine, in the order of their files.
+
+    What cannot be read, or lies elsewhere behind a link, is reported and left out.
+    """
     for path in sorted((results / FOLDER).glob("[!.]*.json")):
         try:
+            check_inside(path, results)
             speeds = msgspec.json.decode(read_regular(path, LARGEST), type=Speeds)
             if speeds.schema != SCHEMA or speeds.hardware.fingerprint != path.stem:
                 raise ValueError("its schema or its hardware does not match")
             for pair in speeds.pairs:
-                _check_times(pair.ours, pair.plain)
+                _check_pair(pair)
             for limited in speeds.limits:
-                _check_times(limited.seconds)
-        except (OSError, ValueError, RecursionError) as error:
+                _check_limited(limited)
+        except (NotKept, OSError, ValueError, RecursionError) as error:
             log.warning("%s is left out: %s", path, error)
             continue
         yield speeds

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
 if importlib.util.find_spec("pytest_benchmark") is None:  # the extra "speed" is not installed
-    collect_ignore_glob = ["test_*.py"]
+    collect_ignore_glob = ["*/test_*.py"]
 
 ROUNDS = int(os.environ.get("AMENDBENCH_SPEED_ROUNDS", "3"))
 WARM_UP = 2
@@ -66,6 +66,13 @@ class Within(Protocol):
 def device() -> str:
     """What the hot paths run on."""
     return os.environ.get("AMENDBENCH_SPEED_DEVICE", "cpu")
+
+
+@pytest.fixture(scope="session")
+def on_cpu(device: str) -> None:
+    """For works that no device takes part in: they are no figures of a GPU."""
+    if device != "cpu":
+        pytest.skip("on the CPU only")
 
 
 @pytest.fixture(scope="session")

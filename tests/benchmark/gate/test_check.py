@@ -25,7 +25,7 @@ SMALL = """
 suite = "smoke"
 records = "gate"
 quality = { false_alarms = 0.005 }
-speed = { benchmarks = "tests/speed", false_alarms = 0.005, factor = 1.5, only = ["planning"] }
+speed = { benchmarks = "tests/speed/hot", false_alarms = 0.005, factor = 1.5, only = ["planning"] }
 determinism = { seeds = 1, also = { digits-coloured = ["groupdro"] } }
 
 [cells.digits-coloured]
@@ -157,5 +157,5 @@ def test_a_hot_path_that_sleeps_is_slower(committed: Path, regressed: str, monke
     monkeypatch.setattr(timed, "package_folder", lambda name: committed / "planted" / name)
     kept = read_baseline(file_of(committed / "results", hardware("cpu")))
     assert kept is not None
-    (found,) = compare_all(kept.benchmarks, timed.measure("tests/speed", "cpu", ["planning"]), 0.005, 1.5)
+    (found,) = compare_all(kept.benchmarks, timed.measure("tests/speed/hot", "cpu", ["planning"]), 0.005, 1.5)
     assert (found.name, found.pace) == ("test_planning", "slower")

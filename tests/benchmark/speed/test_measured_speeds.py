@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmark.errors import InputError
 from benchmark.gate import timed
 from benchmark.gate.hardware import Hardware, hardware
-from benchmark.gate.timed import Broken
+from benchmark.gate.timed import Broken, Failed
 from benchmark.reporting.speed import page_of, print_speeds, seconds_text, write_page
 from benchmark.speed import measure as command
 from benchmark.speed.measured import FOLDER, Limited, Pair, Speeds, read_all, read_report, write
@@ -161,8 +161,13 @@ def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert run(tmp_path / "c", monkeypatch, report(PAIR), only=("t",)) == 0
     assert run(tmp_path / "c", monkeypatch, timed.Unmeasured("no package")) == 3
     assert run(tmp_path / "c", monkeypatch, Broken("crashed")) == 1
+    assert run(tmp_path / "c", monkeypatch, b"", only=("t",)) == 3  # nothing of it runs here
+    assert run(tmp_path / "c", monkeypatch, Failed("x is wrong", ["test_0"], report(PAIR))) == 1
     assert not list((tmp_path / "c").rglob("*.*"))
-    assert "bars that are not reached: t" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "bars that are not reached: t" in told
+    assert "none of these works runs on cpu" in told
+    assert "nothing was kept: x is wrong" in told
     with pytest.raises(InputError, match="tpu"):
         command.measure(tmp_path, tmp_path, Console(), device="tpu")
 
@@ -180,7 +185,33 @@ def test_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert limits == []
     assert told == [("test_group_draws", 100)]
     assert max(found.plain) < 1  # the full work takes seconds
-    with pytest.raises(Broken):
-        timed.run_benchmarks("tests/speed/pairs", "cpu", ["no such name"], 1)
     with pytest.raises(Broken, match="did not end"):
         timed.run_benchmarks("tests/speed/pairs", "cpu", ["group_draws"], 1, longest=0.01)
+
+
+def test_numbers_that_are_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Bars, limits and amounts below 0 are left out; a bar that says nothing is told in few digits."""
+    path = write(speeds(pair([1.0], [2.0], bar=3.0, amount=4.0), Limited("n", "t", [0.5], 5.0)), tmp_path)
+    good = path.read_bytes()
+    for number in (b"3.0", b"4.0", b"5.0"):
+        assert good.count(number) == 1
+        path.write_bytes(good.replace(number, b"-1.0"))
+        assert list(read_all(tmp_path)) == []
+    assert len(caplog.records) == 3
+    path.write_bytes(good.replace(b"3.0", b"1e308").replace(b"4.0", b"1e307"))
+    page = page_of(list(read_all(tmp_path)))
+    assert "| 1e+308x, NOT REACHED |" in page
+    assert "| 1 s (1e+307 ) |" in page
+
+
+def test_links_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a folder nor a file elsewhere is read in the place of what was measured."""
+    path = write(speeds(pair([1.0], [2.0])), tmp_path / "elsewhere")
+    (tmp_path / "folder" / FOLDER.parent).mkdir(parents=True)
+    (tmp_path / "folder" / FOLDER).symlink_to(path.parent)
+    (tmp_path / "file" / FOLDER).mkdir(parents=True)
+    (tmp_path / "file" / FOLDER / path.name).symlink_to(path)
+    (tmp_path / "results").symlink_to(tmp_path / "elsewhere")
+    assert list(read_all(tmp_path / "folder")) == list(read_all(tmp_path / "file")) == []
+    assert len(caplog.records) == 2
+    assert len(list(read_all(tmp_path / "results"))) == 1  # the results folder itself may be one

@@ -74,15 +74,18 @@ def last(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return deque(batches, maxlen=1).pop()
 
 
-def same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
-    return len(found[0]) == BATCH and all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+def check_same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], device: str) -> None:
+    """Batches are the same bit for bit; what a GPU has normalised is rounded its own way."""
+    assert len(found[0]) == BATCH
+    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=0 if device == "cpu" else 1e-6)
+    assert torch.equal(found[1], expected[1])
 
 
 @pytest.mark.parametrize(("size", "what", "bar"), SIZES)
 def test_an_epoch_of_batches(
     beside: Any, full: bool, device: str, size: tuple[int, ...], what: str, bar: float
 ) -> None:
-    """Shuffled, normalised batches; the same bit for bit."""
+    """Shuffled, normalised batches; the same on a CPU bit for bit."""
     samples = drawn(size[0] if full else 200, size[1], size[2])
     view, dataset = guarded(samples.to(torch.device(device))), PerSample(samples)
 
@@ -94,12 +97,12 @@ def test_an_epoch_of_batches(
     kept = beside(
         ours, lambda: last(loaded(dataset, device)), title, way, bar=bar, amount=len(samples), unit="images/s"
     )
-    assert same(*kept)
+    check_same(*kept, device)
 
 
 @pytest.mark.parametrize(("size", "what", "bar"), SIZES)
 def test_an_augmented_epoch(beside: Any, full: bool, device: str, size: tuple[int, ...], what: str, bar: float) -> None:
-    """The same draws, so the same images bit for bit."""
+    """The same draws, so the same images."""
     samples = drawn(size[0] if full else 200, size[1], size[2])
     view = guarded(samples.to(torch.device(device)))
 
@@ -121,11 +124,11 @@ def test_an_augmented_epoch(beside: Any, full: bool, device: str, size: tuple[in
 
     way = "a DataLoader over a Dataset that prepares and changes one image at a time"
     title = f"An epoch of {what}, cropped and mirrored at random"
-    assert same(*beside(ours, plain, title, way, bar=bar, amount=len(samples), unit="images/s"))
+    check_same(*beside(ours, plain, title, way, bar=bar, amount=len(samples), unit="images/s"), device)
 
 
 def test_a_streamed_epoch(beside: Any, full: bool, device: str, tmp_path: Path) -> None:
-    """Large photographs that stay in a mapped file; the same bit for bit."""
+    """Large photographs that stay in a mapped file; the same batches."""
     samples = drawn(1280 if full else 70, 3, LARGE if full else 40)
     samples.images.numpy().tofile(tmp_path / "rows")
     mapped = torch.from_numpy(np.memmap(tmp_path / "rows", np.uint8, "c", shape=tuple(samples.images.shape)))
@@ -145,9 +148,10 @@ def test_a_streamed_epoch(beside: Any, full: bool, device: str, tmp_path: Path) 
         amount=len(samples),
         unit="images/s",
     )
-    assert same(*kept)
+    check_same(*kept, device)
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_colouring(beside: Any, full: bool) -> None:
     """Coloured digits, made when data are loaded; the same bit for bit."""
     samples = drawn(DIGITS[0] if full else 100, *DIGITS[1:])
@@ -171,6 +175,7 @@ def test_colouring(beside: Any, full: bool) -> None:
     assert torch.equal(*kept)
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_a_blend_with_white(beside: Any, full: bool) -> None:
     """An artefact all over the image, inserted when data are loaded, and its masks; the same bit for bit."""
     samples = drawn(PHOTOGRAPHS[0] if full else 100, *PHOTOGRAPHS[1:])

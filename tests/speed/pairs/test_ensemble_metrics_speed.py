@@ -12,6 +12,7 @@ from scipy.stats import norm, rankdata, t
 from benchmark.metrics.ensembles import forgetting_epsilon, klom, largest_epsilon, u_lira_auc
 from benchmark.stats import bootstrap_interval
 
+pytestmark = pytest.mark.usefixtures("on_cpu")
 DELTA = 1e-5
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from benchmark.sampling import GroupTable
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_group_draws(beside, full) -> None:  # type: ignore[no-untyped-def]
     """A thousand batches of ten classes and two attributes; both have the shares that were asked for."""
     n, per_class, draws = 50_000, 50, 1_000 if full else 20

@@ -29,6 +29,7 @@ from benchmark.suite import load_suite, select
 from benchmark.tasks import Evaluation, forgetting
 from benchmark.tasks.class_forget import ClassForget
 
+pytestmark = pytest.mark.usefixtures("on_cpu")
 ROOT = Path(__file__).parents[3]
 #: Seeds of the suite ``embedded`` that make 10,000 cells of its 264 a seed.
 SEEDS = 38

@@ -30,16 +30,25 @@ STACKS = [
 
 @pytest.mark.parametrize(("data", "model", "networks", "batch", "n", "epochs", "bar"), STACKS)
 def test_ensembles(
-    data: str, model: str, networks: int, batch: int, n: int, epochs: int, bar: float | None, beside: Beside, full: bool
+    data: str,
+    model: str,
+    networks: int,
+    batch: int,
+    n: int,
+    epochs: int,
+    bar: float | None,
+    beside: Beside,
+    full: bool,
+    device: str,
 ) -> None:
     """Both give networks whose probabilities differ by less than 0.01 on average; rounding grows with the steps."""
-    source = load(data)
+    source, on = load(data), torch.device(device)
     networks, n = (networks, n) if full else (2, 2 * batch)
-    samples = source.train.subset(torch.arange(n))
+    samples = source.train.subset(torch.arange(n)).to(on)
     recipe = Recipe(epochs=epochs, batch_size=batch, lr=0.01, schedule="constant")
 
     def made() -> tuple[list[nn.Module], list[View], list[torch.Generator]]:
-        return networks_of(samples, source.num_classes, model, networks)
+        return networks_of(samples, source.num_classes, model, networks, on)
 
     def together() -> Sequence[nn.Module]:
         models, views, generators = made()
@@ -54,7 +63,7 @@ def test_ensembles(
 
     title = f"ensembles: {networks} x {model} on {data}, batches of {batch}"
     found, expected = beside(together, one_by_one, title, WAY, bar=bar, bar_on="cpu")
-    x = source.test.inputs(slice(0, 200))
+    x = source.test.inputs(slice(0, 200)).to(on)
     with torch.no_grad():
         apart = [
             (own(x).softmax(1) - other(x).softmax(1)).abs().mean() for own, other in zip(found, expected, strict=True)
@@ -63,12 +72,12 @@ def test_ensembles(
 
 
 def networks_of(
-    samples: Samples, classes: int, model: str, networks: int
+    samples: Samples, classes: int, model: str, networks: int, device: torch.device
 ) -> tuple[list[nn.Module], list[View], list[torch.Generator]]:
     """Networks of other seeds, each with a view of the same samples and an order of its own."""
     models = []
     for seed in range(networks):
         torch.manual_seed(seed)
-        models.append(build_classifier(model, classes, tuple(samples.images.shape[1:])))
+        models.append(build_classifier(model, classes, tuple(samples.images.shape[1:])).to(device))
     views = [View("train", samples, Access(train="xy"), Ledger()) for _ in models]
     return models, views, [generator(seed, "order") for seed in range(networks)]

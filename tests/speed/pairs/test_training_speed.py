@@ -46,37 +46,37 @@ class Single(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
+        self.mean, self.std = (torch.tensor(told).view(-1, 1, 1) for told in (samples.mean, samples.std))
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        s = self.samples
-        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (s.mean, s.std))
-        return (s.images[i].float() / 255 - mean) / std, s.labels[i]
+        return (self.samples.images[i].float() / 255 - self.mean) / self.std, self.samples.labels[i]
 
 
-def test_an_epoch(beside: Beside, full: bool) -> None:
+def test_an_epoch(beside: Beside, full: bool, device: str) -> None:
     """A small residual network on MNIST; after an epoch in other orders both are as good to a few points."""
     data = load("mnist-5k")
     train = data.train.subset(torch.arange(3_500 if full else 320))
-    recipe = Recipe(epochs=1, batch_size=64, lr=0.1)
+    recipe, there = Recipe(epochs=1, batch_size=64, lr=0.1), train.to(torch.device(device))
 
     def ours() -> nn.Module:
-        model = network("resnet-small", 10, (1, 28, 28), "cpu")
-        train_classifier(model, view_of(train), recipe, torch.Generator().manual_seed(0))
+        model = network("resnet-small", 10, (1, 28, 28), device)
+        train_classifier(model, view_of(there), recipe, torch.Generator().manual_seed(0))
         return model
 
     def plain() -> nn.Module:
-        model = network("resnet-small", 10, (1, 28, 28), "cpu").to(memory_format=torch.contiguous_format)
+        model = network("resnet-small", 10, (1, 28, 28), device).to(memory_format=torch.contiguous_format)
         optimiser = optimiser_of(model, recipe)
         schedule = schedule_of(optimiser, len(train), recipe)
         assert schedule is not None
         model.train()
-        loader = DataLoader(Single(train), 64, shuffle=True, drop_last=True, generator=torch.Generator().manual_seed(0))
+        rng = torch.Generator().manual_seed(0)
+        loader = DataLoader(Single(train), 64, shuffle=True, drop_last=True, pin_memory=device == "cuda", generator=rng)
         for x, y in loader:
             optimiser.zero_grad()
-            loss = F.cross_entropy(model(x), y)
+            loss = F.cross_entropy(model(x.to(device, non_blocking=True)), y.to(device, non_blocking=True))
             loss.backward()
             optimiser.step()
             schedule.step()
@@ -85,8 +85,9 @@ def test_an_epoch(beside: Beside, full: bool) -> None:
 
     title = "training: an epoch of a small residual network on MNIST"
     models = beside(ours, plain, title, "a DataLoader over single images", amount=len(train), unit="images/s")
+    test = data.test.to(torch.device(device))
     with torch.no_grad():
-        right = [(model(data.test.inputs()).argmax(1) == data.test.labels).float().mean() for model in models]
+        right = [(model(test.inputs()).argmax(1) == test.labels).float().mean() for model in models]
     assert abs(right[0] - right[1]) < (0.1 if full else 0.3)
 
 
