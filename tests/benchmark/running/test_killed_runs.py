@@ -158,7 +158,8 @@ def test_runs_killed_at_random_moments_end_as_one_that_was_not(tmp_path: Path) -
         assert is_gone(run.pid), f"{way} left processes behind"
         assert "Traceback" not in said or way in ("worker", "group"), said
         if way in ("SIGTERM", "SIGINT"):
-            assert run.returncode in (130, 0), said  # 0: it had come to its end
+            ended = "to sort and search" in said  # its last words: what comes after is Python's own end
+            assert run.returncode in (130, 0) or ended, (run.returncode, said)
         after = place.records()
         assert {path: after.get(path) for path in before if before[path]["status"] == "ok"} == {
             path: record for path, record in before.items() if record["status"] == "ok"
