@@ -53,7 +53,7 @@ class Stack:
             )
         self.models = models
         parameters, self.buffers = stack_module_state(list(models))
-        self.parameters = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        self.parameters = {name: p.detach().contiguous().requires_grad_() for name, p in parameters.items()}
         self._one = copy.deepcopy(models[0]).to("meta").train()
 
     def losses(self, x: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
@@ -132,6 +132,8 @@ def _train(stack: Stack, views: Sequence[Sampled], recipe: Recipe, generators: S
         return stack.losses(x, y, weights[0] if weights else None).sum()
 
     optimiser = optimiser_of(stack.parameters.values(), recipe)
+    for group in optimiser.param_groups:  # one pass over parameters that no longer fit the cache, instead of five
+        group.update(foreach=False, fused=True)
     schedule = schedule_of(optimiser, len(views[0]), recipe)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # where a layer is looped over

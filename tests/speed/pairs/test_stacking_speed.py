@@ -22,7 +22,7 @@ WAY = "one network after the other"
 #: Networks, batch size, samples of a full run, epochs, bar on CPU, by data set and network.
 STACKS = [
     ("four-gaussians", "mlp-toy", 32, 64, 4_000, 1, 2.0),
-    ("digits", "resnet-small", 8, 16, 1_097, 2, 2.0),
+    ("digits", "resnet-small", 8, 16, 1_097, 2, None),
     ("digits", "resnet-small", 8, 64, 1_097, 2, None),
     ("mnist-5k", "resnet-small", 8, 64, 640, 1, None),
 ]
