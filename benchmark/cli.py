@@ -10,7 +10,7 @@ import errno
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -50,7 +50,18 @@ def main(arguments: list[str] | None = None) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             raise
         code = _stopped(f"{error}; what was finished is kept, and the same command does the rest")
+    if arguments is None:
+        _all_is_said()
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _all_is_said() -> None:
+    """What follows is Python's own end: a signal is not to take it for a killed run, nor what was printed with it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it is gone
+            stream.flush()
 
 
 @contextmanager

@@ -319,7 +319,7 @@ def test_comparisons_of_ensembles(tmp_path: Path) -> None:
     write_comparison(comparison, tmp_path)
     assert verify(tmp_path).exit_code == 0
     wrong = {"klom": -1.0, "rank": 1.0, "u-lira.auc": 50.0}
-    write_comparison(msgspec.structs.replace(comparison, metrics=wrong, p=2.0, n=0), tmp_path)
+    write_comparison(msgspec.structs.replace(comparison, metrics=wrong, intervals={}, p=2.0, n=0), tmp_path)
     lines = said(verify(tmp_path)).splitlines()
     assert [line[:12] for line in lines] == ["klom is -1, ", "metric 'rank", "it compares ", "p is 2"]
 

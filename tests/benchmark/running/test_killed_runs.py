@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 NIGHTLY = os.environ.get("AMENDBENCH_TESTS") == "nightly"
-KILLS = 100 if NIGHTLY else 8
+KILLS = 100 if NIGHTLY else 5
 SCENARIOS = "four-gaussians,digits" if NIGHTLY else "four-gaussians"
 METHODS = "svd-forgetting,finetune,neggrad-plus,logit-mask"
 #: Six methods of the first and two seeds; the second has no neggrad-plus.
@@ -158,8 +158,7 @@ def test_runs_killed_at_random_moments_end_as_one_that_was_not(tmp_path: Path) -
         assert is_gone(run.pid), f"{way} left processes behind"
         assert "Traceback" not in said or way in ("worker", "group"), said
         if way in ("SIGTERM", "SIGINT"):
-            ended = "to sort and search" in said  # its last words: what comes after is Python's own end
-            assert run.returncode in (130, 0) or ended, (run.returncode, said)
+            assert run.returncode in (130, 0), said  # 0: it had come to its end
         after = place.records()
         assert {path: after.get(path) for path in before if before[path]["status"] == "ok"} == {
             path: record for path, record in before.items() if record["status"] == "ok"
