@@ -35,6 +35,11 @@ def cache_root() -> Path:
     return Path(os.environ.get("AMENDBENCH_CACHE", "~/.cache/amendbench")).expanduser()
 
 
+def data_root() -> Path:
+    """Where data sets lie that do not come with packages: AMENDBENCH_DATA, default ~/.cache/amendbench/data."""
+    return Path(os.environ.get("AMENDBENCH_DATA", "~/.cache/amendbench/data")).expanduser()
+
+
 @cache
 def versions() -> dict[str, str]:
     """Installed versions of PACKAGES, without what names a build; empty where one is not installed."""

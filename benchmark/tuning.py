@@ -19,8 +19,8 @@ from benchmark.config import convert, read_toml
 from benchmark.contracts import Parameter
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
+from benchmark.files import write_atomically
 from benchmark.running import pool, worker
-from benchmark.running.files import write_atomically
 from benchmark.running.records import check_inside
 from benchmark.seeding import derive
 from benchmark.suite import FOLDER, Scenario, Suite, Tuned

@@ -17,7 +17,7 @@ from benchmark.running.records import OTHERS
 Kind = Literal["record", "other", "arrays", "leftover", "link", "unreadable"]
 #: Folders right below the results whose files are neither records nor made by tuning or ensembles.
 IGNORED = tuple(name for name in OTHERS if name not in ("tuning", "ensembles"))
-#: What a file is called while it is being written: see ``benchmark.running.files.write_atomically``.
+#: What a file is called while it is being written: see ``benchmark.files.write_atomically``.
 LEFTOVER = re.compile(r"\..+\.tmp")
 #: Bytes of a JSON file: a record has a few thousand, a study up to some hundred thousand.
 MOST_JSON = 16 * 2**20

@@ -16,11 +16,11 @@ from benchmark import environment
 from benchmark.commands.options import within
 from benchmark.commands.running import exit_code
 from benchmark.errors import InputError
+from benchmark.files import check_writable
 from benchmark.reporting.board import build_board
 from benchmark.reporting.ensembles import summary
 from benchmark.reporting.terminal import print_board, publish
 from benchmark.running import ensembles, orders, pool, session
-from benchmark.running.files import check_writable
 from benchmark.running.locks import remove_if_empty
 from benchmark.running.orders import Submission
 from benchmark.running.plan import Plan, machine, make_plan

@@ -132,8 +132,8 @@ def collect(
 ) -> None:
     """Print the board of what was submitted and render the reports; says what failed and what is left."""
     from benchmark.commands.bench import show
+    from benchmark.files import check_writable
     from benchmark.running import orders
-    from benchmark.running.files import check_writable
     from benchmark.running.progress import outcome
     from benchmark.running.records import RecordStore
     from benchmark.suite import load_suite

@@ -56,8 +56,8 @@ def leaderboard(
 @app.command(epilog="Example: amendbench report --results results --reports reports")
 def report(results: ResultsOption = Path("results"), reports: ReportsOption = Path("reports")) -> None:
     """Render the reports from the records, without running anything."""
+    from benchmark.files import check_writable
     from benchmark.reporting.terminal import publish
-    from benchmark.running.files import check_writable
 
     check_writable(reports)
     publish(results, reports, make_console())

@@ -17,7 +17,7 @@ from benchmark.data import DATA
 from benchmark.data.artefact import Artefact
 from benchmark.data.artefacts import insert
 from benchmark.data.biased import checksum_of
-from benchmark.data.packaged import load
+from benchmark.data.packaged import held_out, load
 from benchmark.data.views import Samples
 from benchmark.errors import InputError
 from benchmark.seeding import generator
@@ -87,7 +87,8 @@ def load_attacked(data: str, artefact: Artefact, biased: int, seed: int, holdout
         return own()
     plain = load(data)
     legitimate = tuple((biased + k) % plain.num_classes for k in (1, 2)) if artefact.legitimate else ()
-    parts = dict(zip(SPLITS, _held_out(plain.train, plain.selection, plain.test, holdout), strict=True))
+    kept = held_out(plain.train, holdout) if holdout else (plain.train, plain.selection)
+    parts = dict(zip(SPLITS, (*kept, plain.test), strict=True))
     own_keys = {split: torch.arange(len(part)) + APART * k for k, (split, part) in enumerate(parts.items())}
     for split, keys in own_keys.items():
         parts[split] = _dealt(parts[split], legitimate, artefact, keys)
@@ -98,15 +99,6 @@ def load_attacked(data: str, artefact: Artefact, biased: int, seed: int, holdout
     clean = parts["train"]
     checksum = checksum_of(learnt, train, clean, selection.clean, selection.attacked, test.clean, test.attacked)
     return Attacked(learnt, train, clean, selection, test, names, biased, legitimate, checksum)
-
-
-def _held_out(train: Samples, selection: Samples, test: Samples, holdout: int) -> tuple[Samples, Samples, Samples]:
-    if not holdout:
-        return train, selection, test
-    if holdout >= len(train):
-        raise InputError(f"holdout is {holdout}, but the training set has {len(train)} samples")
-    order = torch.randperm(len(train), generator=generator(0, "data", "held-out"))
-    return train.subset(order[holdout:].sort().values), train.subset(order[:holdout].sort().values), test
 
 
 def _dealt(samples: Samples, legitimate: tuple[int, ...], artefact: Artefact, keys: Tensor) -> Samples:

@@ -29,7 +29,7 @@ from benchmark.data import DATA
 from benchmark.data.kept import keep, restore
 from benchmark.data.packaged import Dataset
 from benchmark.data.views import Samples
-from benchmark.environment import cache_root
+from benchmark.environment import cache_root, data_root
 from benchmark.errors import InputError
 
 SPLITS = ("train", "test")
@@ -81,11 +81,6 @@ def cifar_10() -> Dataset:
     """All of CIFAR-10: 50,000 and 10,000 photographs."""
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
     return read(Repository("cifar-10", "uoft-cs/cifar10", "plain_text", "img", mean, std))
-
-
-def data_root() -> Path:
-    """Where copies of the Hub's repositories lie: AMENDBENCH_DATA, default ~/.cache/amendbench/data."""
-    return Path(os.environ.get("AMENDBENCH_DATA", "~/.cache/amendbench/data")).expanduser()
 
 
 def read(repository: Repository) -> Dataset:

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from benchmark.data.biased import IMAGENET, Biased, checksum_of, group_counts, shuffled
-from benchmark.data.hub import _check_columns, _check_labels, _files, _line, _needed, data_root
+from benchmark.data.hub import _check_columns, _check_labels, _files, _line, _needed
 from benchmark.data.kept import keep, restore
 from benchmark.data.patches import Patch, cut, paste, patch_mask
 from benchmark.data.views import Samples
-from benchmark.environment import cache_root
+from benchmark.environment import cache_root, data_root
 from benchmark.errors import InputError
 from benchmark.seeding import generator
 

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from benchmark.data.attacked import Attacked, Pair
 from benchmark.data.biased import IMAGENET, checksum_of, shuffled
-from benchmark.data.hub import data_root
 from benchmark.data.isic import BENIGN, CLASSES, FILES, SIZE, _read, kept_in, stored
 from benchmark.data.kept import keep, restore
 from benchmark.data.packaged import Dataset
 from benchmark.data.patches import cut, paste, patch_mask
 from benchmark.data.views import Samples
+from benchmark.environment import data_root
 from benchmark.errors import InputError
 from benchmark.seeding import generator
 from benchmark.source import digest

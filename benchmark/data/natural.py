@@ -22,9 +22,8 @@ import torch
 
 from benchmark.data.biased import IMAGENET, Biased
 from benchmark.data.decoded import Decoded, Decoding, decoded
-from benchmark.data.hub import data_root
 from benchmark.data.views import Samples
-from benchmark.environment import cores
+from benchmark.environment import cores, data_root
 from benchmark.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ test data of a reported seed.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -46,15 +46,34 @@ class Dataset:
         return total.hexdigest()[:16]
 
 
+def load(name: str, holdout: int = 0) -> Dataset:
+    """The data set called ``name``, with ``holdout`` training samples for selection where it has no such split.
+
+    Raises InputError for a name that is not known, or data that cannot be had.
+    """
+    return _load(name, holdout)
+
+
 @cache
-def load(name: str) -> Dataset:
-    """The data set called ``name``; raises InputError for a name that is not known, or data that cannot be had."""
+def _load(name: str, holdout: int) -> Dataset:
+    if holdout:
+        whole = load(name)
+        train, selection = held_out(whole.train, holdout)
+        return replace(whole, train=train, selection=selection)
     source = DATA.get(name)
     if source.attributes or source.artefact:
         brought = "an artefact" if source.artefact else "an attribute"
         raise InputError(f"data set {name} brings {brought}: it is none of the plain ones, which this needs")
     dataset: Dataset = named(source.loader)()
     return dataset
+
+
+def held_out(train: Samples, holdout: int) -> tuple[Samples, Samples]:
+    """Training samples without ``holdout`` of them, and those, drawn at random; both in the order of the data set."""
+    if holdout >= len(train):
+        raise InputError(f"holdout is {holdout}, but the training set has {len(train)} samples")
+    order = torch.randperm(len(train), generator=generator(0, "data", "held-out"))
+    return train.subset(order[holdout:].sort().values), train.subset(order[:holdout].sort().values)
 
 
 def mnist_5k() -> Dataset:

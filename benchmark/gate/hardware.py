@@ -11,7 +11,7 @@ import msgspec
 
 from benchmark import environment
 from benchmark.errors import InputError
-from benchmark.running.files import key_hash, write_atomically
+from benchmark.files import key_hash, write_atomically
 
 SCHEMA = 1
 #: The file beside the committed records that says what made them; it is no record.

@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 
 from benchmark.errors import InputError
+from benchmark.files import write_atomically
 from benchmark.gate.hardware import Hardware
-from benchmark.running.files import write_atomically
 
 SCHEMA = 1
 #: Calibrations on either side of a round that its time is divided by, as their median.

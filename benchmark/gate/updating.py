@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmark import environment
+from benchmark.files import check_writable, write_atomically
 from benchmark.gate import cells, speed
 from benchmark.gate.check import FINE, NOTHING, REGRESSED, announce, prepared
 from benchmark.gate.declaration import DECLARED
 from benchmark.gate.hardware import hardware, read_made, write_made
 from benchmark.gate.timed import Unmeasured, measure, pooled
 from benchmark.running import session
-from benchmark.running.files import check_writable, write_atomically
 from benchmark.running.records import Record, RecordStore
 from benchmark.visible import visible
 

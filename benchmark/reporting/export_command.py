@@ -12,11 +12,11 @@ import msgspec
 
 from benchmark.data import DATA
 from benchmark.errors import InputError, unknown
+from benchmark.files import check_writable, write_atomically
 from benchmark.reporting.board import build_board
 from benchmark.reporting.exports import Measured, measured
 from benchmark.reporting.sheet import Line, Sheet, sheets
 from benchmark.reporting.text import command_text
-from benchmark.running.files import check_writable, write_atomically
 from benchmark.running.records import RecordStore
 from benchmark.suite import load_suite
 from benchmark.tasks import TASKS

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from benchmark.files import write_atomically
 from benchmark.metrics.catalogue import metric
 from benchmark.metrics.metric import Metric
 from benchmark.reporting.aggregates import MetricCell, Origin
@@ -22,7 +23,6 @@ from benchmark.reporting.latex.macros import index, macros
 from benchmark.reporting.latex.tables import document, latex_table
 from benchmark.reporting.sheet import Line, Sheet
 from benchmark.reporting.text import command_text, file_name
-from benchmark.running.files import write_atomically
 
 #: Counts up when a field of the JSON gets another name or meaning; new fields do not count.
 SCHEMA = 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from benchmark.files import write_atomically
 from benchmark.reporting.exports import write_tables
 from benchmark.reporting.figures.gallery import save_all
 from benchmark.reporting.front import front_page
@@ -17,7 +18,6 @@ from benchmark.reporting.material import Material, collect
 from benchmark.reporting.site.write import write_site
 from benchmark.reporting.speed import write_page
 from benchmark.reporting.text import file_name
-from benchmark.running.files import write_atomically
 from benchmark.tasks import TASKS
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
+from benchmark.files import write_atomically
 from benchmark.reporting.text import escape
-from benchmark.running.files import write_atomically
 from benchmark.speed.measured import Limited, Pair, Speeds, read_all
 
 PAGE = "speed.md"

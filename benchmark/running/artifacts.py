@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from benchmark.running.files import key_hash, write_atomically
+from benchmark.files import key_hash, write_atomically
 
 log = logging.getLogger("amendbench")
 

@@ -19,11 +19,11 @@ from benchmark import environment
 from benchmark.contracts import Ledger, seeds_together
 from benchmark.discovery import METHODS, package_folder
 from benchmark.errors import AccessViolation
+from benchmark.files import key_hash
 from benchmark.models.surgery import state_hash
 from benchmark.running import locks
 from benchmark.running.amending import amend, violations
 from benchmark.running.context import Context
-from benchmark.running.files import key_hash
 from benchmark.running.records import MOST, SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
 from benchmark.suite import Scenario
 from benchmark.tasks import TASKS, Evaluation, Selected

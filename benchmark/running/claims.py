@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from benchmark.files import key_hash, write_atomically
 from benchmark.running import locks
-from benchmark.running.files import key_hash, write_atomically
 from benchmark.running.records import RUN, Cell, check_inside, read_regular
 
 FOLDER = "claims"

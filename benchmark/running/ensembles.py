@@ -20,7 +20,7 @@ import msgspec
 from benchmark import environment
 from benchmark.contracts import Kind
 from benchmark.errors import InputError
-from benchmark.running.files import write_atomically
+from benchmark.files import write_atomically
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.records import (
     LARGEST,

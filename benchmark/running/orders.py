@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 
 from benchmark.errors import InputError, unknown
-from benchmark.running.files import write_atomically
+from benchmark.files import write_atomically
 from benchmark.running.plan import Plan
 from benchmark.running.records import RUN, Cell, Seconds, check_inside, read_regular
 from benchmark.suite import Suite

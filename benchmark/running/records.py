@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from benchmark.contracts import Kind
-from benchmark.running.files import check_writable, key_hash
+from benchmark.files import check_writable, key_hash
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,9 +23,9 @@ from rich.markup import escape
 
 from benchmark import environment
 from benchmark.errors import InputError
+from benchmark.files import write_atomically
 from benchmark.resources import Resources
 from benchmark.running.cluster import Cluster
-from benchmark.running.files import write_atomically
 from benchmark.running.orders import Submission
 from benchmark.running.waves import Array, arrays
 

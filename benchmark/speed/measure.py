@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from benchmark import environment
 from benchmark.discovery import package_folder
 from benchmark.errors import InputError, unknown
+from benchmark.files import check_writable
 from benchmark.gate import timed
 from benchmark.gate.hardware import hardware
 from benchmark.reporting.speed import print_speeds, write_page
-from benchmark.running.files import check_writable
 from benchmark.running.session import check_device
 from benchmark.speed.measured import SCHEMA, Limited, Pair, Speeds, read_report, write
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from benchmark.files import write_atomically
 from benchmark.gate.hardware import Hardware
 from benchmark.gate.timed import Broken
-from benchmark.running.files import write_atomically
 from benchmark.running.records import LARGEST, NotKept, check_inside, read_regular
 
 log = logging.getLogger("amendbench")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from benchmark.data.packaged import Dataset, load
 from benchmark.data.views import Samples, View
 from benchmark.errors import DivergenceError, InputError
 from benchmark.models.classifiers import build_classifier
+from benchmark.models.own import load_weights
 from benchmark.seeding import derive, generator
 from benchmark.stacking import train_stacked
 from benchmark.training import train_classifier
@@ -23,35 +24,66 @@ if TYPE_CHECKING:
     from benchmark.running.context import Context
 
 
+class Based(Protocol):
+    """What says of a scenario how its base models come about."""
+
+    @property
+    def data(self) -> str: ...
+    @property
+    def holdout(self) -> int: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def pretrained(self) -> bool: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def training(self) -> Recipe: ...
+
+
 @lru_cache(maxsize=4)
-def on_device(name: str, device: torch.device) -> Dataset:
+def on_device(name: str, device: torch.device, holdout: int = 0) -> Dataset:
     """The data set with its splits on ``device``; kept, because a worker serves many cells."""
-    dataset = load(name)
+    dataset = load(name, holdout)
     parts = [part.to(device) for part in (dataset.train, dataset.selection, dataset.test)]
-    return Dataset(name, parts[0], parts[1], parts[2], dataset.num_classes)
+    return replace(dataset, train=parts[0], selection=parts[1], test=parts[2])
+
+
+def network_of(scenario: Based, dataset: Dataset) -> Callable[[], nn.Module]:
+    """Who makes a new network for a scenario."""
+    return partial(build_classifier, scenario.model, dataset.num_classes, dataset.shape, scenario.pretrained)
 
 
 def base_model(
-    data: str,
-    model: str,
-    recipe: Recipe,
+    scenario: Based,
     seed: int,
     context: Context,
     labels: Tensor | None = None,
     flaw: dict[str, Any] | None = None,
 ) -> nn.Module:
-    """A classifier trained on the training split of ``data``, in evaluation mode.
+    """A classifier trained on the training split, in evaluation mode; or the one whose weights the scenario names.
 
     ``labels`` (N,) are learnt instead of the true ones; ``flaw`` then says how they were made.
     """
+    dataset, recipe = on_device(scenario.data, context.device, scenario.holdout), scenario.training
+    if scenario.weights:
+        return load_weights(network_of(scenario, dataset)(), scenario.weights).to(context.device).eval()
     if recipe.stacked > 1:
         if labels is not None:
             raise InputError("stacked: networks with wrong labels of their own are not trained together; leave it at 1")
-        return _of_stack(data, model, recipe, seed, context)
-    dataset = on_device(data, context.device)
+        return _of_stack(scenario, seed, context)
     told = dataset.train if labels is None else replace(dataset.train, labels=labels.to(context.device))
-    key = {"data": data, "checksum": load(data).checksum, **({} if flaw is None else {"flaw": flaw})}
-    return trained(told, dataset.num_classes, model, recipe, seed, context, key)
+    key = {**_data_key(scenario), **({} if flaw is None else {"flaw": flaw})}
+    build = network_of(scenario, dataset)
+    return trained(told, dataset.num_classes, scenario.model, recipe, seed, context, key, build)
+
+
+def _data_key(scenario: Based) -> dict[str, Any]:
+    return {
+        "data": scenario.data,
+        "checksum": load(scenario.data, scenario.holdout).checksum,
+        "pretrained": scenario.pretrained,
+    }
 
 
 def trained(
@@ -82,11 +114,12 @@ def trained(
     return network.eval()
 
 
-def _of_stack(data: str, model: str, recipe: Recipe, seed: int, context: Context) -> nn.Module:
+def _of_stack(scenario: Based, seed: int, context: Context) -> nn.Module:
     """The classifier of one seed, trained with those of the other seeds of its stack; all of them are kept."""
-    dataset, seeds = on_device(data, context.device), seeds_together(recipe, seed)
-    build = partial(build_classifier, model, dataset.num_classes, tuple(dataset.train.images.shape[1:]))
-    keys = {s: _key(model, recipe, s, {"data": data, "checksum": load(data).checksum}) for s in seeds}
+    recipe = scenario.training
+    dataset, seeds = on_device(scenario.data, context.device, scenario.holdout), seeds_together(recipe, seed)
+    build = network_of(scenario, dataset)
+    keys = {s: _key(scenario.model, recipe, s, _data_key(scenario)) for s in seeds}
 
     def train(chosen: Sequence[int]) -> dict[str, Tensor]:
         networks = {s: _fresh(build, s, context.device) for s in chosen}

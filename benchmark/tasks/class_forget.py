@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
 import msgspec
 
 from benchmark.contracts import Recipe
 from benchmark.data import DATA
 from benchmark.metrics.tug_of_war import tug_of_war
-from benchmark.models import check_model
+from benchmark.models import MODELS, check_model
 from benchmark.tasks import Task, Values
 
 #: Accuracy in percent above which a retrained model still knows a forgotten class.
 KNOWN_AFTER_RETRAINING = 5.0
 #: Accuracy in percent under which a base model never knew the classes.
 KNOWN_BEFORE = 50.0
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scenario: data, network, how the base model is trained, and which classes are forgotten.
 
     Seed i forgets the ``classes`` classes i, i + 1, ... (modulo the number of classes), in one request or one after
-    the other; ``forget_seed`` makes every seed forget what that one does. ``attack_fit_samples`` caps what the SVC
-    attack is fitted on.
+    the other; ``forget_seed`` makes every seed forget what that one does, and ``forget`` names the classes themselves.
+    ``holdout`` training samples are held out for selection where the data set has no such split. ``pretrained``:
+    networks start from published weights of ImageNet. ``weights``: the base model is one that somebody else trained,
+    the SHA-256 of its file (``benchmark.models.own``), the same for every seed. ``attack_fit_samples`` caps what the
+    SVC attack is fitted on.
     """
 
     data: str
@@ -35,6 +40,10 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forget_seed: int | None = None
     attack_fit_samples: int = 10_000
     draw_regions: bool = False
+    holdout: int = 0
+    pretrained: bool = False
+    weights: str = ""
+    forget: tuple[int, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -42,6 +51,8 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def forgotten(self, seed: int) -> tuple[int, ...]:
         """The classes that a seed forgets, in the order of the requests."""
+        if self.forget:
+            return self.forget
         first = seed if self.forget_seed is None else self.forget_seed
         return tuple((first + k) % self.num_classes for k in range(self.classes))
 
@@ -51,9 +62,39 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return classes if self.requests == "at-once" else (classes[number],)
 
 
-def _check(scenario: ClassForget) -> None:
-    DATA.get(scenario.data)
+def check_base(scenario: Any) -> None:
+    """ValueError or InputError unless a base model can be made from the data, network and weights of a scenario.
+
+    ``scenario`` has the fields data, model, training, holdout, pretrained and weights.
+    """
+    source = DATA.get(scenario.data)
     check_model(scenario.model)
+    if scenario.holdout < 0 or (scenario.holdout and source.selection):
+        raise ValueError(f"holdout is {scenario.holdout}, but {scenario.data} has a selection split of its own")
+    if scenario.pretrained and scenario.model in MODELS:
+        raise ValueError(f"pretrained: there are no published weights of {scenario.model}")
+    if scenario.weights and not SHA256.fullmatch(scenario.weights):
+        raise ValueError(f"weights must be the SHA-256 of a file, 64 hex digits, not {scenario.weights!r}")
+    if scenario.weights and scenario.training.stacked > 1:
+        raise ValueError("training: stacked must be 1 where weights are given: all seeds share one base model")
+
+
+def has_selection(scenario: Any) -> bool:
+    """Whether there are held-out samples to choose hyper-parameters on."""
+    return scenario.holdout > 0 or DATA.get(scenario.data).selection
+
+
+def base_of(scenario: Any, seed: int) -> str:
+    """The base model's name; with weights of somebody else it is the same for all seeds."""
+    data = f"{scenario.data}/{scenario.holdout}" if scenario.holdout else scenario.data
+    if scenario.weights:
+        return f"{data}/{scenario.model}/{scenario.weights}"
+    start = "/pretrained" if scenario.pretrained else ""
+    return f"{data}/{scenario.model}{start}/{scenario.training}/{seed}"
+
+
+def _check(scenario: ClassForget) -> None:
+    check_base(scenario)
     shape = DATA.get(scenario.data).shape
     if (scenario.model == "mlp-toy") != (len(shape) == 1):
         raise ValueError(f"model {scenario.model} does not take inputs of shape {shape} ({scenario.data})")
@@ -65,14 +106,20 @@ def _check(scenario: ClassForget) -> None:
         raise ValueError(f"classes must be 1 to {scenario.num_classes - 2}, not {scenario.classes}")
     if scenario.forget_seed is not None and scenario.forget_seed < 0:
         raise ValueError(f"forget_seed must be at least 0, not {scenario.forget_seed}")
+    if scenario.forget:
+        _check_forget(scenario)
+
+
+def _check_forget(scenario: ClassForget) -> None:
+    known, named = range(scenario.num_classes), scenario.forget
+    if len(set(named)) < len(named) or not set(named) <= set(known):
+        raise ValueError(f"forget must be distinct classes from 0 to {known[-1]}, not {list(named)}")
+    if scenario.classes != len(named) or scenario.forget_seed is not None:
+        raise ValueError(f"forget names {len(named)} classes: classes must be {len(named)}, forget_seed left out")
 
 
 def _unit(scenario: ClassForget, seed: int) -> str:
     return "class-" + "-".join(str(c) for c in scenario.forgotten(seed))
-
-
-def _base(scenario: ClassForget, seed: int) -> str:
-    return f"{scenario.data}/{scenario.model}/{scenario.training}/{seed}"
 
 
 def _requests(scenario: ClassForget) -> int:
@@ -171,10 +218,11 @@ TASK = Task(
     original="original",
     implementation="benchmark.tasks.forgetting",
     unit=_unit,
-    base=_base,
+    base=base_of,
     requests=_requests,
     check=_check,
     derive=derive,
     gates=gates,
     selection_criterion="ACC_r (1 - ACC_f) on the selection split",
+    tunable=has_selection,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,6 @@ from benchmark.metrics.membership import loss_auc, loss_tpr_at_one_percent, svc_
 from benchmark.metrics.probe import linear_probe
 from benchmark.metrics.relearning import MAX_STEPS, attack_set, relearn_steps
 from benchmark.metrics.softmax_attack import asr, balanced_asr
-from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import logits_and_features, underlying
 from benchmark.seeding import derive, generator
 from benchmark.tasks import Evaluation, Guarded, Selected, base_models
@@ -40,12 +38,12 @@ RELEARN_STEPS = 50
 
 
 def data_checksum(scenario: Scenario) -> str:
-    return load(scenario.data).checksum
+    return load(scenario.data, scenario.holdout).checksum
 
 
 def sets_of(scenario: Scenario, seed: int) -> ForgetSets:
     """What the cells of ``seed`` forget."""
-    return forget_sets(scenario, seed, load(scenario.data))
+    return forget_sets(scenario, seed, load(scenario.data, scenario.holdout))
 
 
 def base_model(scenario: Scenario, seed: int, context: Context) -> nn.Module:
@@ -54,7 +52,7 @@ def base_model(scenario: Scenario, seed: int, context: Context) -> nn.Module:
     if not isinstance(scenario, ClassForget) and scenario.kind == "noisy-labels":
         labels = sets_of(scenario, seed).labels
         flaw = {"kind": scenario.kind, "labels": hashlib.sha256(labels.numpy().tobytes()).hexdigest()}
-    return base_models.base_model(scenario.data, scenario.model, scenario.training, seed, context, labels, flaw)
+    return base_models.base_model(scenario, seed, context, labels, flaw)
 
 
 def build(
@@ -67,7 +65,7 @@ def build(
     context: Context,
 ) -> Guarded:
     """The problem of one request. Classes that earlier requests forgot are in no view any more."""
-    dataset = base_models.on_device(scenario.data, context.device)
+    dataset = base_models.on_device(scenario.data, context.device, scenario.holdout)
     parts = _parts(scenario, seed, request, dataset, access)
     told_nothing = not isinstance(scenario, ClassForget) and access.label_free
     views = {name: View(name, samples, access, ledger) for name, samples in parts.items()}
@@ -82,7 +80,7 @@ def build(
         recipe=scenario.training,
         device=context.device,
         seed=derive(seed, "problem", request),
-        build_model=partial(build_classifier, scenario.model, dataset.num_classes, dataset.shape),
+        build_model=base_models.network_of(scenario, dataset),
     )
     return Guarded(problem, tuple(views.values()))
 
@@ -139,7 +137,7 @@ def selection_score(scenario: Scenario, seed: int, amended: nn.Module, context: 
     forgotten sample is classified like one that was never seen. Where labels are noisy, a_f and a_unseen count the
     wrong labels, those of the selection samples drawn in the same way.
     """
-    dataset = base_models.on_device(scenario.data, context.device)
+    dataset = base_models.on_device(scenario.data, context.device, scenario.holdout)
     if not len(dataset.selection):
         raise InputError(f"data set {scenario.data} has no selection split to tune on")
     sets = sets_of(scenario, seed)
@@ -160,7 +158,7 @@ def selection_score(scenario: Scenario, seed: int, amended: nn.Module, context: 
 
 def evaluate(scenario: Scenario, seed: int, base: nn.Module, amended: nn.Module, context: Context) -> Evaluation:
     """Every metric of one amended model; attacks act on its parameters, without wrappers around them."""
-    dataset = base_models.on_device(scenario.data, context.device)
+    dataset = base_models.on_device(scenario.data, context.device, scenario.holdout)
     sets = sets_of(scenario, seed)
     amended = amended.eval()
     train_logits, train_features, _ = outputs(amended, dataset.train)
@@ -169,7 +167,7 @@ def evaluate(scenario: Scenario, seed: int, base: nn.Module, amended: nn.Module,
     for per_class, name in ((100, "recovery.linear-probe"), (10, "recovery.linear-probe@10")):
         metrics[name] = linear_probe(
             train_features,
-            load(scenario.data).train.labels,
+            load(scenario.data, scenario.holdout).train.labels,
             test_features[sets.test.mask],
             test_labels[sets.test.mask],
             per_class=per_class,
@@ -197,7 +195,7 @@ def evaluate(scenario: Scenario, seed: int, base: nn.Module, amended: nn.Module,
 def members(scenario: Scenario, seed: int, amended: nn.Module, context: Context) -> dict[str, np.ndarray]:
     """What an ensemble keeps of one of its models: logits (N, C) and labels (N,) of the forget set."""
     sets = sets_of(scenario, seed)
-    dataset = base_models.on_device(scenario.data, context.device)
+    dataset = base_models.on_device(scenario.data, context.device, scenario.holdout)
     logits, _, _ = outputs(amended.eval(), _where(dataset.train, sets.forget))
     return {"logits": logits.half().numpy(), "labels": sets.labels[sets.forget].numpy().astype(np.int16)}
 
@@ -274,7 +272,7 @@ def _relearning(bare: nn.Module, base: nn.Module, dataset: Dataset, sets: Forget
     if sets.gone.any():
         judged = _where(dataset.test, sets.gone)
         inputs, labels = judged.inputs(), judged.labels
-    elif not torch.equal(sets.labels, load(dataset.name).train.labels):
+    elif not torch.equal(sets.labels, dataset.train.labels.cpu()):
         judged_on = sets.forget.index_fill(0, attack_set(sets.labels, derive(seed, "relearn")), False)
         index = judged_on.nonzero().squeeze(1)
         index = index[torch.randperm(len(index), generator=generator(seed, "relearn-judged"))[:RELEARN_JUDGED]]

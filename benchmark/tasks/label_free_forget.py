@@ -8,9 +8,8 @@ import msgspec
 
 from benchmark.contracts import Recipe
 from benchmark.data import DATA
-from benchmark.models import check_model
 from benchmark.tasks import Task, Values
-from benchmark.tasks.class_forget import gaps
+from benchmark.tasks.class_forget import base_of, check_base, gaps, has_selection
 
 #: Accuracy in percent of the test samples under which a base model has learnt too little to be amended.
 ABLE_BEFORE = 50.0
@@ -30,7 +29,8 @@ class LabelFreeForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (0.6) of each class of the lower half get a wrong label, uniform over all other classes; the base model learns the
     wrong ones, and these samples must be forgotten. Which samples are drawn depends on the seed; ``forget_seed`` makes
     every seed forget what that one does. ``labelled_share`` of the training samples have labels for the methods that
-    get few. ``attack_fit_samples`` caps what the SVC attack is fitted on.
+    get few. ``attack_fit_samples`` caps what the SVC attack is fitted on. ``holdout``, ``pretrained`` and ``weights``
+    are those of class-forget.
     """
 
     data: str
@@ -42,6 +42,9 @@ class LabelFreeForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forget_seed: int | None = None
     labelled_share: float = 0.1
     attack_fit_samples: int = 10_000
+    holdout: int = 0
+    pretrained: bool = False
+    weights: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -66,11 +69,12 @@ class LabelFreeForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _check(scenario: LabelFreeForget) -> None:
-    DATA.get(scenario.data)
-    check_model(scenario.model)
+    check_base(scenario)
     shape = DATA.get(scenario.data).shape
     if (scenario.model == "mlp-toy") != (len(shape) == 1):
         raise ValueError(f"model {scenario.model} does not take inputs of shape {shape} ({scenario.data})")
+    if scenario.kind == "noisy-labels" and scenario.weights:
+        raise ValueError("weights cannot be given with noisy-labels: the base model has to learn the wrong ones")
     if scenario.kind == "noisy-labels" and scenario.training.stacked > 1:
         raise ValueError("training: stacked must be 1 with noisy-labels: every seed has wrong labels of its own")
     if scenario.kind == "class-removal" and scenario.share is not None:
@@ -92,8 +96,8 @@ def _unit(scenario: LabelFreeForget, seed: int) -> str:
 
 
 def _base(scenario: LabelFreeForget, seed: int) -> str:
-    labels = f"{scenario.removed}/{scenario.drawn_by(seed)}" if scenario.kind == "noisy-labels" else "true"
-    return f"{scenario.data}/{scenario.model}/{scenario.training}/{labels}/{seed}"
+    wrong = f"/{scenario.removed}/{scenario.drawn_by(seed)}" if scenario.kind == "noisy-labels" else ""
+    return f"{base_of(scenario, seed)}{wrong}"
 
 
 _ASR = "mia.softmax.xgboost"
@@ -196,4 +200,5 @@ TASK = Task(
     derive=derive,
     gates=gates,
     selection_criterion="ACC_r (1 - ACC_f), or for samples ACC (1 - |a_f - a_unseen|), on the selection split",
+    tunable=has_selection,
 )

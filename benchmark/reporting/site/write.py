@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.files import write_atomically
 from benchmark.reporting.overview import Scored
 from benchmark.reporting.ranking import Ranking
 from benchmark.reporting.sheet import Sheet
 from benchmark.reporting.site.figures import Drawn, Picture, choose
 from benchmark.reporting.site.pages import Pages
 from benchmark.reporting.text import file_name
-from benchmark.running.files import write_atomically
 
 ASSETS = Path(__file__).parent / "assets"
 #: Names the files that were written, so that a later site removes what is not written any more.

@@ -42,9 +42,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("AMENDBENCH_CACHE", str(tmp_path / "cache"))
     for name, value in (("WNIDS", len(WNIDS)), ("THINNED", 3), ("TESTED", 2)):
         monkeypatch.setattr(correction, name, value)
-    packaged.load.cache_clear()
+    packaged._load.cache_clear()
     yield tmp_path / "data"
-    packaged.load.cache_clear()
+    packaged._load.cache_clear()
 
 
 def drawn(path: Path, width: int = 60, height: int = 50, mode: str = "RGB") -> Path:

@@ -30,9 +30,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty data root and an empty cache."""
     monkeypatch.setenv("AMENDBENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("AMENDBENCH_CACHE", str(tmp_path / "cache"))
-    packaged.load.cache_clear()
+    packaged._load.cache_clear()
     yield tmp_path / "data"
-    packaged.load.cache_clear()
+    packaged._load.cache_clear()
 
 
 def drawn(path: Path, width: int = 256, height: int = 256) -> Path:
@@ -272,7 +272,7 @@ def test_splits_are_stable_and_their_order_tells_nothing(root: Path, name: str) 
     PUT[name](root)
     first = load(name)
     torch.manual_seed(7)
-    packaged.load.cache_clear()
+    packaged._load.cache_clear()
     assert load(name).checksum == first.checksum
     labels = first.train.labels.tolist()
     assert labels not in (sorted(labels), sorted(labels, reverse=True))

@@ -112,12 +112,12 @@ def test_selection_is_empty_and_has_the_right_shapes(root: Path) -> None:
 
 def test_load_finds_it_by_name(root: Path) -> None:
     put_mnist(root, some(2), [0, 1])
-    load.cache_clear()
+    _load.cache_clear()
     try:
         assert load("mnist").checksum == hub.mnist().checksum
         assert load("mnist") is load("mnist")
     finally:
-        load.cache_clear()
+        _load.cache_clear()
 
 
 # What is refused.

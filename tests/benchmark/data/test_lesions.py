@@ -110,13 +110,13 @@ def test_the_official_split_is_that_of_the_files(official: Dataset) -> None:
 
 
 def test_the_official_split_is_loaded_by_name_and_the_patches_are_not(official: Dataset) -> None:
-    packaged.load.cache_clear()
+    packaged._load.cache_clear()
     try:
         assert packaged.load(lesions.PLAIN).checksum == official.checksum
         with pytest.raises(InputError, match="isic-2017-patches brings an artefact"):
             packaged.load(lesions.PATCHES)
     finally:
-        packaged.load.cache_clear()
+        packaged._load.cache_clear()
 
 
 # The patches.

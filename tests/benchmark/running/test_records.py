@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import InputError
-from benchmark.running.files import key_hash, write_atomically
+from benchmark.files import key_hash, write_atomically
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, NotKept, Record, RecordStore, Value
 
 CELL = Cell(

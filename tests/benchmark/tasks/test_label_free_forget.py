@@ -241,8 +241,8 @@ def test_a_position_tells_no_class(context: Context, monkeypatch: pytest.MonkeyP
     """Some data sets are sorted by class: a method without labels must not read them from the order."""
     whole = load("digits")
     ordered = replace(whole, train=whole.train.subset(whole.train.labels.argsort(stable=True)))
-    monkeypatch.setattr(base_models, "on_device", lambda name, device: ordered)
-    monkeypatch.setattr(forgetting, "load", lambda name: ordered)
+    monkeypatch.setattr(base_models, "on_device", lambda *_: ordered)
+    monkeypatch.setattr(forgetting, "load", lambda *_: ordered)
     found = problem(scenario("data-removal"), 0, context)
     for name in ("retain", "forget", "labelled"):
         labels = getattr(found, name).everything().y.double()
@@ -431,6 +431,6 @@ def test_there_is_no_score_without_a_selection_split(
     whole = load("digits")
     none = whole.selection.subset(torch.zeros(0, dtype=torch.int64))
     bare: Dataset = replace(whole, selection=none)
-    monkeypatch.setattr(base_models, "on_device", lambda name, device: bare)
+    monkeypatch.setattr(base_models, "on_device", lambda *_: bare)
     with pytest.raises(InputError, match="data set digits has no selection split to tune on"):
         forgetting.selection_score(scenario(kind), 0, nn.Flatten(), context)
