@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from benchmark.data import DATA, hub
-from benchmark.data.packaged import Dataset, load
+from benchmark.data.packaged import Dataset, _load, load
 from benchmark.errors import InputError
 
 pa = pytest.importorskip("pyarrow")
