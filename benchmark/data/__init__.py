@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from benchmark.errors import InputError
 from benchmark.registry import Registry
+
+#: What the names of data sets begin with that a user brought.
+OWN = "own:"
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,11 @@ class Source:
 
 
 def named(told: str) -> Callable[[], Any]:
-    """The function that ``told``, a module of benchmark.data and a function of it, names."""
-    module, _, function = told.partition(".")
-    found: Callable[[], Any] = getattr(importlib.import_module(f"benchmark.data.{module}"), function)
-    return found
+    """The function that ``told``, a module of benchmark.data and a function of it, names; ``m.f:a`` is f("a")."""
+    module, _, rest = told.partition(".")
+    function, _, argument = rest.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"benchmark.data.{module}"), function)
+    return partial(found, argument) if argument else found
 
 
 def _sources() -> Iterator[tuple[str, Source]]:
@@ -83,4 +89,25 @@ def _generation_sources() -> Iterator[tuple[str, Source]]:
         yield f"celeba-hq-{feature}", Source(summary, f"faces.celeba_hq_{feature}", 2, shape)
 
 
-DATA: Registry[Source] = Registry("data set", _sources)
+class Sources(Registry[Source]):
+    """Data sets that are known to everybody, and those that a user brought: ``own:<name>``, below the data root."""
+
+    def get(self, name: str) -> Source:
+        """The data set called ``name``; raises InputError that names the near misses."""
+        if not name.startswith(OWN):
+            return super().get(name)
+        from benchmark.data.manifest import source_of
+
+        return source_of(name)
+
+    def __contains__(self, name: object) -> bool:
+        if not (isinstance(name, str) and name.startswith(OWN)):
+            return super().__contains__(name)
+        try:
+            self.get(name)
+        except InputError:
+            return False
+        return True
+
+
+DATA = Sources("data set", _sources)

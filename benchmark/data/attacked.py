@@ -5,15 +5,13 @@ Which samples carry the artefact depends on a run's seed, the splits do not.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from benchmark.data import DATA
+from benchmark.data import DATA, named
 from benchmark.data.artefact import Artefact
 from benchmark.data.artefacts import insert
 from benchmark.data.biased import checksum_of
@@ -82,9 +80,8 @@ def load_attacked(data: str, artefact: Artefact, biased: int, seed: int, holdout
     data cannot be had, or no sample of the biased class carries the artefact, or all of them do.
     """
     if artefact.kind == "natural":
-        module, _, function = DATA.get(data).artefact.partition(".")
-        own: Callable[[], Attacked] = getattr(importlib.import_module(f"benchmark.data.{module}"), function)
-        return own()
+        own: Attacked = named(DATA.get(data).artefact)()
+        return own
     plain = load(data)
     legitimate = tuple((biased + k) % plain.num_classes for k in (1, 2)) if artefact.legitimate else ()
     kept = held_out(plain.train, holdout) if holdout else (plain.train, plain.selection)

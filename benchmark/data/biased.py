@@ -6,15 +6,13 @@ The bias belongs to the data set, as in the papers: it does not depend on a run'
 from __future__ import annotations
 
 import hashlib
-import importlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from benchmark.data import DATA
+from benchmark.data import DATA, named
 from benchmark.data.bias import Bias
 from benchmark.data.colours import assign, colour
 from benchmark.data.kept import keep, restore
@@ -78,9 +76,7 @@ def checksum_of(*parts: Samples | None) -> str:
 def load_biased(data: str, bias: Bias) -> Biased:
     """The data set ``data`` with ``bias``, on the CPU; InputError where it cannot be had, or a group is empty."""
     if bias.kind == "natural":
-        module, _, function = DATA.get(data).loader.partition(".")
-        own: Callable[[], Biased] = getattr(importlib.import_module(f"benchmark.data.{module}"), function)
-        biased = own()
+        biased: Biased = named(DATA.get(data).loader)()
     else:
         biased = _coloured(data, bias) if bias.kind == "colour" else _corrupted(data, bias)
     for split, samples in (("training", biased.train), ("test", biased.test)):

@@ -128,7 +128,7 @@ def test_a_set_that_cannot_be_had_is_one_error(
     (tmp_path / "uoft-cs" / "cifar10" / "plain_text").mkdir(parents=True)
     monkeypatch.setenv("AMENDBENCH_DATA", str(tmp_path))
     monkeypatch.setattr(packaged, "load", load)
-    real.cache_clear()
+    packaged._load.cache_clear()
     with pytest.raises(InputError, match="plain_text has no split 'train'"):
         session.check_data(plan)
     assert fetched == ["cifar-10"]
