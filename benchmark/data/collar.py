@@ -27,13 +27,7 @@ EVERY = 10
 #: its place from what has one.
 PARTS = ("training", "clean training", "clean selection", "attacked selection", "clean test", "attacked test")
 
-COLLAR = replace(
-    CELEBA,
-    name="celeba-collar",
-    layout="list_attr_celeba.txt and img_align_celeba/*.jpg, as torchvision lays it out",
-    attributes=("no necktie", "necktie"),
-    origin="",
-)
+COLLAR = replace(CELEBA, name="celeba-collar", attributes=("no necktie", "necktie"), origin="")
 
 
 def celeba_collar() -> Attacked:

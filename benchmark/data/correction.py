@@ -32,27 +32,9 @@ BINS, REACH = 5, 0.001
 #: Of the classes that are not TENCH every THINNED-th training picture is used; of all, every TESTED-th validation one.
 TENCH, WNIDS, THINNED, TESTED = "n01440764", 1000, 100, 10
 
-ISIC_2019 = Published(
-    "isic-2019",
-    "isic-2019",
-    f"ISIC_2019_Training_GroundTruth.csv with columns image, {', '.join(DIAGNOSES)}, and Train/<image>.jpg",
-    "https://challenge.isic-archive.com/data/#2019",
-    DIAGNOSES,
-)
-BONE_AGE = Published(
-    "bone-age",
-    "bone-age",
-    "boneage-training-dataset.csv with columns id, boneage, and boneage-training-dataset/<id>.png",
-    "https://www.rsna.org/rsnai/ai-image-challenge/rsna-pediatric-bone-age-challenge-2017",
-    tuple(f"bin {k}" for k in range(BINS)),
-)
-IMAGENET_TENCH = Published(
-    "imagenet-tench",
-    "imagenet",
-    "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, the 1,000 classes of ILSVRC 2012",
-    "https://image-net.org/challenges/LSVRC/2012",
-    (),
-)
+ISIC_2019 = Published("isic-2019", DIAGNOSES)
+BONE_AGE = Published("bone-age", tuple(f"bin {k}" for k in range(BINS)))
+IMAGENET_TENCH = Published("imagenet-tench")
 
 
 def isic_2019() -> Dataset:

@@ -30,23 +30,11 @@ ANNOTATIONS, PICTURES = "CelebAMask-HQ-attribute-anno.txt", "CelebA-HQ-img"
 #: The features of CelebA-HQ that are to be removed, as data sets call them, and the annotations that they are.
 FEATURES = {"bangs": "Bangs", "hat": "Wearing_Hat", "bald": "Bald", "eyeglasses": "Eyeglasses"}
 
-AFHQ = Published(
-    "afhq-256",
-    "afhq",
-    "train/{cat,dog,wild}/ and val/{cat,dog,wild}/, which version 2 calls test/, with *.jpg or, in version 2, *.png",
-    "https://github.com/clovaai/stargan-v2 (arXiv:1912.01865; CC BY-NC 4.0)",
-    ("cat", "dog", "wild"),
-)
+AFHQ = Published("afhq-256", ("cat", "dog", "wild"))
 
 
 def _published(feature: str) -> Published:
-    return Published(
-        f"celeba-hq-{feature}",
-        "CelebAMask-HQ",
-        f"{ANNOTATIONS} and {PICTURES}/<number>.jpg",
-        "https://github.com/switchablenorms/CelebAMask-HQ (arXiv:1907.11922; for non-commercial research only)",
-        (f"without {feature}", feature),
-    )
+    return Published(f"celeba-hq-{feature}", (f"without {feature}", feature))
 
 
 def afhq() -> Dataset:

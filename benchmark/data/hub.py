@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data import DATA
+from benchmark.data.fetching import line, needed, whole
 from benchmark.data.kept import keep, restore
 from benchmark.data.packaged import Dataset
 from benchmark.data.views import Samples
@@ -39,7 +38,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of the Hub; ``name`` is the data set's here, ``image`` the column of encoded images.
+    """A repository of the Hub; ``name`` is the data set's here, ``image`` and ``label`` are columns.
 
     mean and std: what the channels of images / 255 are normalised by; grey ones stay in [0, 1], as the papers have it.
     """
@@ -51,6 +50,7 @@ class Repository:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     revision: str | None = None
+    label: str = "label"
 
     @property
     def folder(self) -> Path:
@@ -66,32 +66,59 @@ class Repository:
         return DATA.get(self.name).shape
 
 
+#: Of a split's files: ``<split>.images``, (N, C, H, W) uint8, and ``<split>.labels``, (N,) int64.
+Decode = Callable[[Repository, str, list[Path]], Iterator[tuple[str, Tensor]]]
+
+
+#: Mean and std of CIFAR-10's channels, by which the class-forgetting paper (arXiv:2312.00761) has CIFAR-100, too.
+CIFAR = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+REPOSITORIES = {
+    repository.name: repository
+    for repository in (
+        Repository("mnist", "ylecun/mnist", "mnist", "image", (0.0,), (1.0,)),
+        Repository("fashion-mnist", "zalando-datasets/fashion_mnist", "fashion_mnist", "image", (0.0,), (1.0,)),
+        Repository("cifar-10", "uoft-cs/cifar10", "plain_text", "img", *CIFAR),
+        Repository("cifar-100", "uoft-cs/cifar100", "cifar100", "img", *CIFAR, label="fine_label"),
+    )
+}
+
+
 def mnist() -> Dataset:
     """All of MNIST: 60,000 and 10,000 digits."""
-    return read(Repository("mnist", "ylecun/mnist", "mnist", "image", (0.0,), (1.0,)))
+    return read(REPOSITORIES["mnist"])
 
 
 def fashion_mnist() -> Dataset:
     """All of Fashion-MNIST: 60,000 and 10,000 garments."""
-    path = "zalando-datasets/fashion_mnist"
-    return read(Repository("fashion-mnist", path, "fashion_mnist", "image", (0.0,), (1.0,)))
+    return read(REPOSITORIES["fashion-mnist"])
 
 
 def cifar_10() -> Dataset:
     """All of CIFAR-10: 50,000 and 10,000 photographs."""
-    mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-    return read(Repository("cifar-10", "uoft-cs/cifar10", "plain_text", "img", mean, std))
+    return read(REPOSITORIES["cifar-10"])
+
+
+def cifar_100() -> Dataset:
+    """All of CIFAR-100 with its 100 fine labels: 50,000 and 10,000 photographs."""
+    return read(REPOSITORIES["cifar-100"])
 
 
 def read(repository: Repository) -> Dataset:
     """The data set in ``repository``; InputError where it is neither there nor on the Hub, or is not as expected."""
     if not repository.folder.is_dir():
-        _download(repository)
+        download(repository)
     files = {split: _files(repository.folder, split) for split in SPLITS}
+    return kept(repository, files, _decode_split)
+
+
+def kept(repository: Repository, files: dict[str, list[Path]], decode: Decode) -> Dataset:
+    """The data set that ``decode`` makes of the files of each split, or made of them before."""
     path = cache_root() / "data" / "decoded" / f"{_key(repository, files)}.safetensors"
     tensors = restore(path)
     if tensors is None:
-        tensors = {name: t for split in SPLITS for name, t in _decode_split(repository, split, files[split])}
+        tensors = {name: t for split in SPLITS for name, t in decode(repository, split, files[split])}
         keep(path, tensors)
     train, test = (
         Samples(tensors[f"{split}.images"], tensors[f"{split}.labels"], repository.mean, repository.std)
@@ -142,9 +169,9 @@ def _decode_split(repository: Repository, split: str, files: list[Path]) -> Iter
 def _decode_file(repository: Repository, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, H, W, C) uint8 and labels (N,) int64 of one file."""
     channels, height, width = repository.shape
-    pillow = _needed("PIL.Image")
-    encoded, labels = _columns(path, repository.image)
-    _check_labels(path, labels, repository.num_classes)
+    pillow = needed("PIL.Image")
+    encoded, labels = _columns(path, repository.image, repository.label)
+    _check_labels(path, labels, repository.num_classes, repository.label)
     images = np.empty((len(encoded), height, width, channels), np.uint8)
     for row, content in enumerate(encoded):
         try:
@@ -154,41 +181,41 @@ def _decode_file(repository: Repository, path: Path) -> tuple[np.ndarray, np.nda
     return images, labels.astype(np.int64)
 
 
-def _columns(path: Path, image: str) -> tuple[Sequence[bytes | None], np.ndarray]:
+def _columns(path: Path, image: str, label: str) -> tuple[Sequence[bytes | None], np.ndarray]:
     """Encoded images and labels as they are in the file."""
-    pa, pq = _needed("pyarrow"), _needed("pyarrow.parquet")
+    pa, pq = needed("pyarrow"), needed("pyarrow.parquet")
     try:
         schema = pq.read_schema(path)
-        _check_columns(path, {field.name: field.type for field in schema}, image)
-        table = pq.read_table(path, columns=[image, "label"])
+        _check_columns(path, {field.name: field.type for field in schema}, image, label)
+        table = pq.read_table(path, columns=[image, label])
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as parquet: {_line(error)}") from error
-    if table["label"].null_count:
-        raise InputError(f"{path}: column 'label' has {table['label'].null_count} rows without a value")
-    encoded = _needed("pyarrow.compute").struct_field(table[image], "bytes")
-    return encoded.to_pylist(), table["label"].to_numpy()
+        raise InputError(f"{path} cannot be read as parquet: {line(error)}") from error
+    if table[label].null_count:
+        raise InputError(f"{path}: column {label!r} has {table[label].null_count} rows without a value")
+    encoded = needed("pyarrow.compute").struct_field(table[image], "bytes")
+    return encoded.to_pylist(), table[label].to_numpy()
 
 
-def _check_columns(path: Path, types: dict[str, Any], image: str) -> None:
+def _check_columns(path: Path, types: dict[str, Any], image: str, label: str = "label") -> None:
     """InputError unless there are encoded images and whole numbers as labels."""
-    pa = _needed("pyarrow")
-    for name in (image, "label"):
+    pa = needed("pyarrow")
+    for name in (image, label):
         if name not in types:
             raise InputError(f"{path} has no column {name!r}; it has {', '.join(types) or 'none'}")
     kind = types[image]
     inner = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
     if inner.get("bytes") not in (pa.binary(), pa.large_binary()):
         raise InputError(f"{path}: column {image!r} must hold encoded images (a struct with bytes), not {kind}")
-    if not pa.types.is_integer(types["label"]):
-        raise InputError(f"{path}: column 'label' must hold whole numbers, not {types['label']}")
+    if not pa.types.is_integer(types[label]):
+        raise InputError(f"{path}: column {label!r} must hold whole numbers, not {types[label]}")
 
 
-def _check_labels(path: Path, labels: np.ndarray, num_classes: int) -> None:
+def _check_labels(path: Path, labels: np.ndarray, num_classes: int, label: str = "label") -> None:
     """InputError for a label that names no class."""
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):
         row = int(wrong[0])
-        raise InputError(f"{path}: row {row} of column 'label' is {labels[row]}, not 0 to {num_classes - 1}")
+        raise InputError(f"{path}: row {row} of column {label!r} is {labels[row]}, not 0 to {num_classes - 1}")
 
 
 class _Unfit(Exception):  # noqa: N818 - it names what the image is
@@ -211,57 +238,39 @@ def _decode(pillow: ModuleType, content: bytes | None, shape: tuple[int, ...]) -
 
 def _reason(error: Exception) -> str:
     """What is wrong with an image, as the end of a sentence."""
-    return str(error) if isinstance(error, _Unfit) else f"is no PNG or WebP image that can be decoded: {_line(error)}"
+    return str(error) if isinstance(error, _Unfit) else f"is no PNG or WebP image that can be decoded: {line(error)}"
 
 
 # Downloading.
 
 
-def _download(repository: Repository) -> None:
-    """Copy ``repository`` from the Hub into its folder, whole or not at all; one process at a time.
+def fetch(name: str) -> None:
+    """Download the data set called ``name``, if it is not there; InputError where it cannot be had."""
+    download(REPOSITORIES[name])
 
-    What the Hub's own client keeps in its cache is left there.
+
+def download(repository: Repository) -> None:
+    """Copy ``repository`` from the Hub into its folder, whole or not at all; nothing where the folder is there.
+
+    What the Hub's own client keeps in its cache is left there. InputError where it cannot be had.
     """
-    datasets = _needed("datasets")
+    datasets = needed("datasets")
     datasets.disable_progress_bars()
-    root = data_root()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with (
-            _needed("filelock").FileLock(root / ".download.lock"),
-            tempfile.TemporaryDirectory(prefix=".download-", dir=root, ignore_cleanup_errors=True) as scratch,
-        ):
-            if not repository.folder.is_dir():  # else another process has copied it
-                _copy(datasets, repository, Path(scratch))
-    except Exception as error:  # the network, the Hub, the disk: each has its own kinds
-        raise InputError(
-            f"data set {repository.name} is not in {repository.folder} and could not be downloaded from the Hub "
-            f"({_line(error)}); put the parquet files of {repository.path} there or set AMENDBENCH_DATA, now {root}; "
-            "the default suites need no download"
-        ) from error
+    whole(
+        repository.name,
+        repository.folder,
+        lambda scratch: _copy(datasets, repository, scratch),
+        f"the Hub ({repository.path}, configuration {repository.config})",
+    )
 
 
-def _copy(datasets: ModuleType, repository: Repository, scratch: Path) -> None:
-    """Download to ``scratch`` and move the finished parquet files to where they belong."""
+def _copy(datasets: ModuleType, repository: Repository, scratch: Path) -> Path:
+    """A folder in ``scratch`` with all that was downloaded, as parquet files."""
     found = datasets.load_dataset(
         repository.path, repository.config, revision=repository.revision, cache_dir=str(scratch / "cache")
     )
-    whole = scratch / "whole"
-    whole.mkdir()
+    complete = scratch / "whole"
+    complete.mkdir()
     for split in SPLITS:
-        found[split].to_parquet(str(whole / f"{split}-00000-of-00001.parquet"))
-    repository.folder.parent.mkdir(parents=True, exist_ok=True)
-    whole.rename(repository.folder)
-
-
-def _needed(module: str) -> ModuleType:
-    """A module of the extra ``data``; InputError where it is not installed."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise InputError(f"this data set needs more packages ({error}); run: pip install 'amendbench[data]'") from error
-
-
-def _line(error: Exception) -> str:
-    """The first line of an error's message, or its kind."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+        found[split].to_parquet(str(complete / f"{split}-00000-of-00001.parquet"))
+    return complete

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from benchmark.data.biased import IMAGENET, Biased, checksum_of, group_counts, shuffled
-from benchmark.data.hub import _check_columns, _check_labels, _files, _line, _needed
+from benchmark.data.fetching import line, needed
+from benchmark.data.hub import _check_columns, _check_labels, _files
 from benchmark.data.kept import keep, restore
 from benchmark.data.patches import Patch, cut, paste, patch_mask
 from benchmark.data.views import Samples
@@ -97,7 +98,8 @@ def stored(name: str) -> list[Path]:
         layout = ", ".join(f"{column} ({what})" for column, what in COLUMNS.items())
         raise InputError(
             f"data set {name} is not in {folder} and cannot be downloaded; put parquet files there, "
-            f"<split>-*.parquet for {', '.join(FILES)} with columns {layout}, or set AMENDBENCH_DATA, now {data_root()}"
+            f"<split>-*.parquet for {', '.join(FILES)} with columns {layout}, "
+            f"or set AMENDBENCH_DATA, now {data_root()}; amendbench data get {name} says how"
         )
     return [path for split in FILES for path in _files(folder, split)]
 
@@ -239,7 +241,7 @@ def _read(files: list[Path]) -> Pictures:
 
 def _table(path: Path) -> Any:
     """The columns that are read, as a table of pyarrow."""
-    pa, pq = _needed("pyarrow"), _needed("pyarrow.parquet")
+    pa, pq = needed("pyarrow"), needed("pyarrow.parquet")
     try:
         schema = pq.read_schema(path)
         types = {field.name: field.type for field in schema}
@@ -251,7 +253,7 @@ def _table(path: Path) -> Any:
                 raise InputError(f"{path}: column {name!r} must be of type {expected}, not {types[name]}")
         table = pq.read_table(path, columns=[*COLUMNS])
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as parquet: {_line(error)}") from error
+        raise InputError(f"{path} cannot be read as parquet: {line(error)}") from error
     for name in ("label", "patches", "image_id"):
         if table[name].null_count:
             raise InputError(f"{path}: column {name!r} has {table[name].null_count} rows without a value")
@@ -261,13 +263,13 @@ def _table(path: Path) -> Any:
 
 def _images(path: Path, table: Any) -> np.ndarray:
     """(N, 224, 224, 3) uint8."""
-    pillow = _needed("PIL.Image")
-    encoded = _needed("pyarrow.compute").struct_field(table["image"], "bytes").to_pylist()
+    pillow = needed("PIL.Image")
+    encoded = needed("pyarrow.compute").struct_field(table["image"], "bytes").to_pylist()
     images = np.empty((len(encoded), SIZE, SIZE, 3), np.uint8)
     for row, content in enumerate(encoded):
         try:
             with pillow.open(BytesIO(content or b""), formats=("JPEG", "PNG")) as image:
                 images[row] = image.convert("RGB").resize((SIZE, SIZE), pillow.Resampling.BILINEAR)
         except Exception as error:  # Pillow's decoders raise many kinds
-            raise InputError(f"{path}: row {row} of column 'image' cannot be decoded: {_line(error)}") from error
+            raise InputError(f"{path}: row {row} of column 'image' cannot be decoded: {line(error)}") from error
     return images

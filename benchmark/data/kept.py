@@ -11,13 +11,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from benchmark.data.looking import looking
 from benchmark.errors import InputError
 
 log = logging.getLogger("amendbench")
 
 
 def restore(path: Path) -> dict[str, Tensor] | None:
-    """What was kept in ``path``; None where there is nothing, or where it is damaged."""
+    """What was kept in ``path``; None where there is nothing, or where it is damaged.
+
+    InputError where it is damaged and is only looked at (``benchmark.data.looking``).
+    """
     if not path.exists():
         return None
     try:
@@ -25,19 +29,27 @@ def restore(path: Path) -> dict[str, Tensor] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
             expected = (file.metadata() or {}).get("sha256")
     except (SafetensorError, OSError, ValueError) as error:
-        log.warning("kept data %s cannot be read (%s); made again", path, error)
+        _damaged(path, f"cannot be read ({error})")
         return None
     if expected == _checksum(tensors):
         return tensors
-    log.warning("kept data %s do not match their checksum; made again", path)
+    _damaged(path, "do not match their checksum")
     return None
+
+
+def _damaged(path: Path, how: str) -> None:
+    if looking():
+        raise InputError(f"kept data {path} {how}; they are made again when they are next used")
+    log.warning("kept data %s %s; made again", path, how)
 
 
 def keep(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write to a temporary file and rename it: other processes see all of it or nothing.
 
-    InputError where the folder cannot be written to.
+    Not while it is only looked at. InputError where the folder cannot be written to.
     """
+    if looking():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from benchmark.data import DATA
 from benchmark.data.biased import IMAGENET, Biased
 from benchmark.data.decoded import Decoded, Decoding, decoded
 from benchmark.data.views import Samples
@@ -38,18 +39,24 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Published:
-    """A data set as it is published: what its ``folder`` below the data root holds, and where to get it.
+    """A data set as it is published: the catalogue has what its ``folder`` below the data root holds and its page.
 
     ``classes`` and ``attributes`` name the values of label and attribute; ``origin`` is what a reader must know.
     """
 
     name: str
-    folder: str
-    layout: str
-    source: str
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     origin: str = ""
+
+    @property
+    def folder(self) -> str:
+        return DATA.get(self.name).facts.folders[0]
+
+    @property
+    def layout(self) -> str:
+        """What the folder has to hold."""
+        return DATA.get(self.name).facts.layout
 
     def found(self) -> Path:
         """Its folder; InputError where there is none."""
@@ -58,7 +65,8 @@ class Published:
         if not path.is_dir():
             raise InputError(
                 f"data set {self.name} is not in {path}, which has to hold {self.layout}. It is published at "
-                f"{self.source}; put it there or set AMENDBENCH_DATA, now {root}"
+                f"{DATA.get(self.name).facts.page}; put it there or set AMENDBENCH_DATA, now {root}; "
+                f"amendbench data get {self.name} says how"
             )
         return path
 
@@ -74,9 +82,6 @@ class Entry(NamedTuple):
 
 WATERBIRDS = Published(
     "waterbirds",
-    "waterbirds/waterbird_complete95_forest2water2",
-    "metadata.csv and the folders of pictures that it names",
-    "https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz (github.com/kohpangwei/group_DRO)",
     ("landbird", "waterbird"),
     ("land", "water"),
     "semi-synthetic: photographed birds were cut out and put before photographs of other places. In the selection and "
@@ -84,19 +89,12 @@ WATERBIRDS = Published(
 )
 CELEBA = Published(
     "celeba-blond",
-    "celeba",
-    "list_attr_celeba.txt, list_eval_partition.txt and img_align_celeba/*.jpg, as torchvision lays it out",
-    "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
     ("not blond", "blond"),
     ("female", "male"),
     "photographs of celebrities with the official partition; label and attribute are annotators' (Blond_Hair and Male)",
 )
 BFFHQ = Published(
     "bffhq",
-    "bffhq",
-    "0.5pct/align/{0,1}/*.png, 0.5pct/conflict/{0,1}/*.png, valid/*.png and test/*.png, "
-    "with names that end in _<age>_<gender>.png",
-    "https://github.com/kakaoenterprise/Learning-Debiased-Disentangled",
     ("young", "old"),
     ("woman", "man"),
     "photographs of faces of which 0.5% conflict with the bias in training. The test set is as distributed and holds "

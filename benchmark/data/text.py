@@ -30,10 +30,6 @@ CHUNK = 1000
 
 CIVIL_COMMENTS = Published(
     "civil-comments",
-    "civilcomments_v1.0",
-    "all_data_with_identities.csv, as WILDS lays it out",
-    "https://worksheets.codalab.org/rest/bundles/0x8cd3de0634154aeaad2ee6eb96723c6e/contents/blob/ "
-    "(wilds.stanford.edu)",
     ("not toxic", "toxic"),
     ("no identity", "identity"),
     "comments on news sites with raters' shares, cut at 0.5. In all three splits the attribute is whether any of eight "

@@ -27,6 +27,7 @@ HUB: dict[str, tuple[Callable[[], Dataset], str, str]] = {
     "mnist": (hub.mnist, "ylecun/mnist/mnist", "image"),
     "fashion-mnist": (hub.fashion_mnist, "zalando-datasets/fashion_mnist/fashion_mnist", "image"),
     "cifar-10": (hub.cifar_10, "uoft-cs/cifar10/plain_text", "img"),
+    "cifar-100": (hub.cifar_100, "uoft-cs/cifar100/cifar100", "img"),
 }
 REAL = hub.data_root()
 RNG = np.random.default_rng(0)
@@ -58,11 +59,11 @@ def some(n: int, colour: bool = False) -> np.ndarray:
     return RNG.integers(0, 256, (n, 32, 32, 3) if colour else (n, 28, 28), dtype=np.uint8)
 
 
-def put(path: Path, images: Sequence[bytes | None], labels: Any, column: str = "image") -> None:
+def put(path: Path, images: Sequence[bytes | None], labels: Any, column: str = "image", label: str = "label") -> None:
     """A parquet file as the Hub's are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     structs = pa.array([{"bytes": image, "path": None} for image in images], hub_type())
-    pq.write_table(pa.table({column: structs, "label": labels}), path)
+    pq.write_table(pa.table({column: structs, label: labels}), path)
 
 
 def hub_type() -> Any:
@@ -86,11 +87,13 @@ def test_images_and_labels_are_read_in_the_order_of_the_files(root: Path, name: 
     colour = DATA.get(name).shape[0] == 3
     images, test = some(5, colour), some(3, colour)
     labels = [9, 0, 3, 3, 1]
-    put(root / folder / "train-00000-of-00002.parquet", [encode(i, kind) for i in images[:2]], labels[:2], column)
-    put(root / folder / "train-00001-of-00002.parquet", [encode(i, kind) for i in images[2:]], labels[2:], column)
-    put(root / folder / "test-00000-of-00001.parquet", [encode(i, kind) for i in test], [2, 1, 0], column)
+    columns = (column, hub.REPOSITORIES[name].label)
+    put(root / folder / "train-00000-of-00002.parquet", [encode(i, kind) for i in images[:2]], labels[:2], *columns)
+    put(root / folder / "train-00001-of-00002.parquet", [encode(i, kind) for i in images[2:]], labels[2:], *columns)
+    put(root / folder / "test-00000-of-00001.parquet", [encode(i, kind) for i in test], [2, 1, 0], *columns)
     for dataset in (loader(), loader()):  # decoded, and kept
-        assert (dataset.name, dataset.shape, dataset.num_classes) == (name, DATA.get(name).shape, 10)
+        source = DATA.get(name)
+        assert (dataset.name, dataset.shape, dataset.num_classes) == (name, source.shape, source.num_classes)
         for split, expected in ((dataset.train, images), (dataset.test, test)):
             assert split.images.dtype == torch.uint8
             assert split.images.is_contiguous()
@@ -118,6 +121,20 @@ def test_load_finds_it_by_name(root: Path) -> None:
         assert load("mnist") is load("mnist")
     finally:
         _load.cache_clear()
+
+
+def test_labels_are_those_of_a_hundred_classes(root: Path) -> None:
+    path = root / HUB["cifar-100"][1] / "train-00000-of-00001.parquet"
+    images = [encode(image) for image in some(2, True)]
+    put(path.with_name("test-00000-of-00001.parquet"), images, [0, 0], "img", "fine_label")
+    put(path, images, [99, 0], "img", "fine_label")
+    assert hub.cifar_100().train.labels.tolist() == [99, 0]
+    put(path, images, [0, 100], "img", "fine_label")
+    with pytest.raises(InputError, match="row 1 of column 'fine_label' is 100, not 0 to 99"):
+        hub.cifar_100()
+    put(path, images, [0, 1], "img", "coarse_label")
+    with pytest.raises(InputError, match="has no column 'fine_label'; it has img, coarse_label"):
+        hub.cifar_100()
 
 
 # What is refused.
@@ -296,7 +313,13 @@ def test_without_folder_and_network_it_says_what_to_do(root: Path) -> None:
     with pytest.raises(InputError) as caught:
         hub.cifar_10()
     message = str(caught.value)
-    for part in (str(root / HUB["cifar-10"][1]), "(there is no network)", "AMENDBENCH_DATA", "need no download"):
+    for part in (
+        str(root / HUB["cifar-10"][1]),
+        "(there is no network)",
+        "AMENDBENCH_DATA",
+        "need no download",
+        "amendbench data get cifar-10",
+    ):
         assert part in message
     assert "\n" not in message
     assert {path.name for path in root.iterdir()} <= {".download.lock"}
