@@ -9,16 +9,20 @@ from typing import Any
 
 import msgspec
 
+from benchmark.alike import hyperparameters_in_full, settings_in_full
 from benchmark.config import convert, read_toml
-from benchmark.discovery import METHODS, check_parameters
+from benchmark.discovery import METHODS, check_parameters, from_outside
+from benchmark.environment import data_root
 from benchmark.errors import InputError, unknown
 from benchmark.resources import Resources, check_resources
 from benchmark.tasks import TASKS, Task
 
 #: What a suite or a scenario may be called: it becomes the name of a folder.
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-RESERVED = ("spaces", "tuning", "ensembles", "gate", "speed")
+RESERVED = ("spaces", "tuning", "ensembles", "gate", "speed", "submissions")
 FOLDER = Path(__file__).parent / "suites"
+#: The suite of what users bring.
+OWN = "own"
 
 
 class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +50,7 @@ class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SuiteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A suite file. ``threads`` is how many a cell uses, ``timeout`` its limit in seconds; ``resources``: for Slurm.
 
+    A scenario with the setting ``like`` has the settings and hyper-parameters of that one, but for its own.
     ``stacked``: how many members of an ensemble are trained together, by scenario, where that was found to be quicker.
     """
 
@@ -91,9 +96,7 @@ def suite_names() -> list[str]:
 
 def load_suite(name: str) -> Suite:
     """The suite called ``name``, or the one in the file ``name`` if it ends in ``.toml``; InputError if it is wrong."""
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not name.endswith(".toml") and name not in suite_names():
-        raise unknown("suite", name, suite_names())
+    path = _path(name)
     file = convert(read_toml(path), SuiteFile, path.name)
     _check_file(file, path.name)
     if path.parent.resolve() != FOLDER.resolve() and file.name in suite_names():
@@ -101,6 +104,7 @@ def load_suite(name: str) -> Suite:
     for scenario in file.hyperparameters:
         if scenario not in file.scenarios:
             raise InputError(f"{path.name}: hyperparameters: {unknown('scenario', scenario, file.scenarios)}")
+    file = _in_full(file, path.name)
     scenarios = {key: _scenario(key, raw, file, path.name) for key, raw in file.scenarios.items()}
     check_resources(file.resources, file.scenarios, path.name)
     _check_stacked(file, scenarios, path.name)
@@ -115,6 +119,33 @@ def load_suite(name: str) -> Suite:
         file.resources,
         file.stacked,
     )
+
+
+def _in_full(file: SuiteFile, where: str) -> SuiteFile:
+    """The same where no scenario is like another one any more; InputError for one that cannot be."""
+    return msgspec.structs.replace(
+        file,
+        scenarios=settings_in_full(file.scenarios, where),
+        hyperparameters=hyperparameters_in_full(file.scenarios, file.hyperparameters, where),
+    )
+
+
+def own_suite() -> Path:
+    """The file of the suite ``own``: scenarios on data and models that a user brought, below the data root."""
+    return data_root() / OWN / "suite.toml"
+
+
+def _path(name: str) -> Path:
+    """Where a suite's file lies."""
+    if name.endswith(".toml"):
+        return Path(name)
+    if name == OWN:
+        if not own_suite().is_file():
+            raise InputError(f"suite {OWN} has no scenario yet: amendbench bench --data FOLDER --task TASK adds one")
+        return own_suite()
+    if name not in suite_names():
+        raise unknown("suite", name, [*suite_names(), OWN])
+    return FOLDER / f"{name}.toml"
 
 
 def _check_file(file: SuiteFile, where: str) -> None:
@@ -161,7 +192,8 @@ def _scenario(name: str, raw: dict[str, Any], file: SuiteFile, where: str) -> Sc
     task = _task_of(settings, where)
     chosen = settings.pop("methods", None)
     available = methods_of(task.name)
-    names = available if chosen is None else convert(chosen, list[str], f"{where}.methods")
+    ours = [name for name in available if not from_outside(METHODS.get(name, task.name))]
+    names = ours if chosen is None else convert(chosen, list[str], f"{where}.methods")
     if not names:
         raise InputError(f"{where}.methods: there is none; known: {', '.join(available)}")
     for method in names:
@@ -176,6 +208,7 @@ def _scenario(name: str, raw: dict[str, Any], file: SuiteFile, where: str) -> Sc
     for method in tuned:
         if method not in available:
             raise InputError(f"{where}: hyperparameters: {unknown('method', method, available)}")
+    names = [*names, *(method for method in tuned if method not in (*names, *ours))]  # what is tuned from outside joins
     values = {
         method: check_parameters(
             METHODS.get(method, task.name), tuned[method].parameters if method in tuned else {}, f"{where}.{method}"

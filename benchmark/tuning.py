@@ -16,8 +16,8 @@ from rich.progress import Progress
 
 from benchmark import environment
 from benchmark.config import convert, read_toml
-from benchmark.contracts import Parameter
-from benchmark.discovery import METHODS, check_parameters
+from benchmark.contracts import MethodInfo, Parameter
+from benchmark.discovery import METHODS, check_parameters, from_outside
 from benchmark.errors import InputError, unknown
 from benchmark.files import write_atomically
 from benchmark.running import pool, worker
@@ -25,6 +25,7 @@ from benchmark.running.records import check_inside
 from benchmark.seeding import derive
 from benchmark.suite import FOLDER, Scenario, Suite, Tuned
 from benchmark.tasks import TASKS
+from benchmark.tuned import write_tuned
 
 #: Tasks with common search spaces.
 FORGETTING = ("class-forget", "label-free-forget")
@@ -79,8 +80,11 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
         return not self.failures and self.margin >= -ROUNDING
 
 
-class Study(msgspec.Struct, frozen=True):
-    """Everything that was tried for one method in one scenario; first the defaults or what is next to them."""
+class Study(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything that was tried for one method in one scenario; first the defaults or what is next to them.
+
+    ``external``: as of a cell.
+    """
 
     suite: str
     task: str
@@ -92,6 +96,7 @@ class Study(msgspec.Struct, frozen=True):
     chosen: dict[str, Any]
     environment: dict[str, str]
     created: str
+    external: bool = False
 
     @property
     def best(self) -> Trial:
@@ -112,15 +117,27 @@ def best_of(trials: list[Trial]) -> Trial:
     return max(trials, key=worth)
 
 
-def spaces(task: str) -> dict[str, dict[str, Range]]:
+def spaces(task: str, more: Path | None = None) -> dict[str, dict[str, Range]]:
     """Search spaces by method, checked against its hyper-parameters: ``spaces-<task>.toml``.
 
     The forgetting tasks have common ones in ``spaces.toml``, which their own replace. ``method@scenario`` replaces
-    ``method`` in that scenario.
+    ``method`` in that scenario. ``more`` is a file with further ones, of methods of any task.
     """
     own = FOLDER / f"spaces-{task}.toml"
     common = _spaces(FOLDER / "spaces.toml", task) if task in FORGETTING else {}
-    return common | (_spaces(own, task) if own.exists() else {})
+    return common | (_spaces(own, task) if own.exists() else {}) | (_further(more, task) if more else {})
+
+
+def _further(path: Path, task: str) -> dict[str, dict[str, Range]]:
+    """Search spaces of a user's own file, those of the task; InputError for a method that no task has."""
+    found = convert(read_toml(path), dict[str, dict[str, Range]], path.name)
+    for method in found:
+        if method.partition("@")[0] not in METHODS:
+            raise InputError(f"{path.name}: {unknown('method', method, METHODS)}")
+    theirs = {key: ranges for key, ranges in found.items() if METHODS.has(key.partition("@")[0], task)}
+    for method, ranges in theirs.items():
+        _check_ranges(METHODS.get(method.partition("@")[0], task), ranges, f"{path.name}: {method}")
+    return theirs
 
 
 def _spaces(path: Path, task: str) -> dict[str, dict[str, Range]]:
@@ -128,12 +145,17 @@ def _spaces(path: Path, task: str) -> dict[str, dict[str, Range]]:
     for method, ranges in found.items():
         name = method.partition("@")[0]
         where = next((t for t in (task, *FORGETTING) if METHODS.has(name, t)), task)
-        known = {parameter.name: parameter for parameter in METHODS.get(name, where).parameters}
-        for name, space in ranges.items():
-            if name not in known:
-                raise InputError(f"{path.name}: {method}: {unknown('hyper-parameter', name, known)}")
-            _check_space(space, known[name], f"{path.name}: {method}")
+        _check_ranges(METHODS.get(name, where), ranges, f"{path.name}: {method}")
     return found
+
+
+def _check_ranges(info: MethodInfo, ranges: Mapping[str, Range], where: str) -> None:
+    """InputError unless a method has the hyper-parameters of its search space, and they may have its values."""
+    known = {parameter.name: parameter for parameter in info.parameters}
+    for name, space in ranges.items():
+        if name not in known:
+            raise InputError(f"{where}: {unknown('hyper-parameter', name, known)}")
+        _check_space(space, known[name], where)
 
 
 def _check_space(space: Range, parameter: Parameter, where: str) -> None:
@@ -149,9 +171,12 @@ def space_of(known: Mapping[str, dict[str, Range]], scenario: Scenario, method: 
     return known.get(f"{method}@{scenario.name}", known.get(method, {}))
 
 
-def wanted(suite: Suite, methods: list[str] | None) -> list[tuple[Scenario, str]]:
-    """Scenarios and methods that are tuned: those with a search space, of those that were asked for."""
-    known = {scenario.task: spaces(scenario.task) for scenario in suite.scenarios.values()}
+def wanted(suite: Suite, methods: list[str] | None, more: Path | None = None) -> list[tuple[Scenario, str]]:
+    """Scenarios and methods that are tuned: those with a search space, of those that were asked for.
+
+    InputError for a method from outside in a suite that comes with the package, whose file others have, too.
+    """
+    known = {scenario.task: spaces(scenario.task, more) for scenario in suite.scenarios.values()}
     every = {name for found in known.values() for name in found}
     for name in methods or ():
         if name not in every:
@@ -160,14 +185,27 @@ def wanted(suite: Suite, methods: list[str] | None) -> list[tuple[Scenario, str]
         if not TASKS.get(scenario.task).tunable(scenario.settings):
             raise InputError(f"scenario {scenario.name}: {scenario.settings.data} has no selection split to tune on")
     pairs = [(scenario, method) for scenario in suite.scenarios.values() for method in scenario.methods]
-    return [(s, m) for s, m in pairs if space_of(known[s.task], s, m) and (methods is None or m in methods)]
+    found = [(s, m) for s, m in pairs if space_of(known[s.task], s, m) and (methods is None or m in methods)]
+    guests = [m for s, m in found if from_outside(METHODS.get(m, s.task))]
+    if guests and Path(suite.path).parent.resolve() == FOLDER.resolve():
+        raise InputError(
+            f"method {guests[0]!r} is from outside: what is tuned is written into the suite's file, so give one of "
+            "your own: --suite mine.toml"
+        )
+    return found
 
 
 def tune(
-    suite: Suite, wanted: list[tuple[Scenario, str]], jobs: int, device: str, results: Path, console: Console
+    suite: Suite,
+    wanted: list[tuple[Scenario, str]],
+    jobs: int,
+    device: str,
+    results: Path,
+    console: Console,
+    more: Path | None = None,
 ) -> None:
     """Run the studies; write what was chosen into the suite's file as soon as it is known."""
-    known = {scenario.task: spaces(scenario.task) for scenario, _ in wanted}
+    known = {scenario.task: spaces(scenario.task, more) for scenario, _ in wanted}
     count = " or ".join(str(n) for n in sorted({suite.tuning.of(scenario.task) for scenario, _ in wanted}))
     seeds = ", ".join(map(str, suite.tuning.seeds))
     console.print(f"[bold]{len(wanted)} studies[/] of {count} configurations on seeds {seeds}; {jobs} at a time")
@@ -257,6 +295,7 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
         chosen={name: best.parameters[name] for name in ranges},
         environment=environment.describe(setting.device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        external=from_outside(info),
     )
 
 
@@ -298,19 +337,11 @@ def _first(study: Study) -> str:
 
 def _keep(study: Study, results: Path, suite: Path) -> None:
     """Keep every trial below the results, and the choice with its provenance in the suite's file."""
-    import tomlkit
-
     folder = results / "tuning" / study.suite / study.task / study.scenario
     check_inside(folder / f"{study.method}.json", results)
     write_atomically(folder / f"{study.method}.json", msgspec.json.format(msgspec.json.encode(study), indent=1) + b"\n")
-    document = tomlkit.parse(suite.read_text("utf-8"))
-    table = document.setdefault("hyperparameters", tomlkit.table(is_super_table=True))
-    methods = table.setdefault(study.scenario, tomlkit.table())
     provenance = (
         f"best of {len(study.trials)} by {study.criterion}, mean of seeds {', '.join(map(str, study.seeds))}: "
         f"{study.best.score:.3f} ({_first(study)} {study.trials[0].score:.3f})"
     )
-    entry = tomlkit.inline_table()
-    entry.update(msgspec.to_builtins(Tuned(study.chosen, provenance)))
-    methods[study.method] = entry
-    write_atomically(suite, tomlkit.dumps(document).encode())
+    write_tuned(suite, study.scenario, study.method, Tuned(study.chosen, provenance))

@@ -8,6 +8,10 @@ from benchmark.errors import unknown
 from benchmark.registry import Registry
 
 LIBRARIES = ("timm", "torchvision", "transformers")
+#: What a scenario calls the weights of a library's own classifier of ImageNet, classification layer and all.
+PUBLISHED = "published"
+#: Its classes.
+IMAGENET_CLASSES = 1000
 
 
 def _own() -> Iterator[tuple[str, str]]:
@@ -15,6 +19,8 @@ def _own() -> Iterator[tuple[str, str]]:
         "vgg-small",
         "resnet-small",
         "resnet18-cifar",
+        "vgg11-cifar",
+        "vit-cifar",
         "mlp-toy",
         "laf-cnn",
         "laf-resnet18",

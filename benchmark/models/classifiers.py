@@ -68,6 +68,35 @@ def resnet18_cifar(num_classes: int, shape: Shape) -> nn.Module:
     return model
 
 
+def vgg11_cifar(num_classes: int, shape: Shape) -> nn.Module:
+    """VGG-11 with batch norm for images of 32 x 32, as the class-forgetting paper has it (arXiv:2312.00761).
+
+    The convolutions are torchvision's; what they leave, 512 numbers, goes through linear layers of 512, 512 and
+    ``num_classes`` units with ReLU and dropout between. The last pooling keeps an odd row or column, so that images of
+    16 x 16 or more will do; InputError for smaller ones.
+    """
+    if min(shape[1:]) < 16:
+        raise InputError(f"model vgg11-cifar needs images of 16 x 16 or more, not {shape[1]} x {shape[2]}")
+    model = compat.torchvision().models.vgg11_bn(weights=None, num_classes=num_classes)
+    if shape[0] != 3:
+        model.features[0] = nn.Conv2d(shape[0], 64, 3, padding=1)
+    model.features[len(model.features) - 1] = nn.MaxPool2d(2, ceil_mode=True)
+    model.avgpool = nn.AdaptiveAvgPool2d(1)
+    hidden = [layer for _ in range(2) for layer in (nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.5))]
+    model.classifier = nn.Sequential(*hidden, nn.Linear(512, num_classes))
+    return model
+
+
+def vit_cifar(num_classes: int, shape: Shape) -> nn.Module:
+    """A small vision transformer for small images: ViT-Tiny as timm builds it, with patches of 4 x 4 pixels.
+
+    12 blocks of width 192 with 3 heads (Touvron et al., "Training data-efficient image transformers", 2021); theirs has
+    patches of 16 x 16 and images of 224 x 224. An image of 32 x 32 is 64 patches.
+    """
+    size = {"img_size": tuple(shape[1:]), "patch_size": 4, "in_chans": shape[0]}
+    return compat.timm().create_model("vit_tiny_patch16_224", num_classes=num_classes, **size)
+
+
 def mlp_toy(num_classes: int, shape: Shape) -> nn.Module:
     """The class-forgetting paper's demonstration network: five linear layers of width 5 with batch norm."""
     layers: list[nn.Module] = []
@@ -151,6 +180,25 @@ def build_classifier(name: str, num_classes: int, shape: Shape, pretrained: bool
                 model = compat.torchvision().models.get_model(rest, weights=None, num_classes=num_classes)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"model {name!r}: {error}") from error
+    return _channels_last(model, shape)
+
+
+def published_classifier(name: str, num_classes: int, shape: Shape) -> nn.Module:
+    """torchvision's or timm's network as it is published: a classifier of ImageNet, its classification layer included.
+
+    Its logits (B, num_classes) are in the library's order of the classes, which is that of their WordNet numbers.
+    InputError where there is none, it cannot be had, or it tells other than ``num_classes`` classes apart.
+    """
+    check_model(name)
+    model = _with_weights(name, None, shape[0])
+    last = head(model)
+    if not isinstance(last, nn.Linear) or last.out_features != num_classes:
+        raise InputError(f"model {name!r}: the published classifier does not tell {num_classes:,} classes apart")
+    return _channels_last(model, shape)
+
+
+def _channels_last(model: nn.Module, shape: Shape) -> nn.Module:
+    """The network, its convolutions' weights laid out with the channels last where it takes images."""
     if len(shape) == 3:
         for parameter in model.parameters():
             if parameter.dim() == 4:
@@ -158,23 +206,27 @@ def build_classifier(name: str, num_classes: int, shape: Shape, pretrained: bool
     return model
 
 
-def _with_weights(name: str, num_classes: int, channels: int) -> nn.Module:
-    """A network with published weights of ImageNet and a new classification layer; InputError where it has none."""
+def _with_weights(name: str, num_classes: int | None, channels: int) -> nn.Module:
+    """A network with published weights of ImageNet; InputError where it has none.
+
+    Its classification layer is drawn for ``num_classes``; where that is None, it is the published one.
+    """
     library, _, rest = name.partition(":")
-    if name in MODELS:
+    if name in MODELS or library == "transformers":
         raise InputError(f"model {name!r}: there are no published weights of it; leave pretrained out")
     if library == "torchvision":
         return _of_torchvision(name, num_classes, channels)
     timm = compat.timm()
+    classes = {} if num_classes is None else {"num_classes": num_classes}
     try:
-        model: nn.Module = timm.create_model(rest, pretrained=True, num_classes=num_classes, in_chans=channels)
+        model: nn.Module = timm.create_model(rest, pretrained=True, in_chans=channels, **classes)
     except Exception as error:  # the network, the Hub, the file: each has its own kinds
         raise _no_weights(name, error, "HF_HOME says where the Hub's files are kept") from error
     return model
 
 
-def _of_torchvision(name: str, num_classes: int, channels: int) -> nn.Module:
-    """One of torchvision's networks with its first weights of ImageNet, its last linear layer replaced."""
+def _of_torchvision(name: str, num_classes: int | None, channels: int) -> nn.Module:
+    """One of torchvision's networks with its first weights of ImageNet, its last linear layer replaced if asked for."""
     models, own = compat.torchvision().models, name.partition(":")[2]
     try:
         weights = getattr(models.get_model_weights(own), "IMAGENET1K_V1", None)
@@ -191,6 +243,8 @@ def _of_torchvision(name: str, num_classes: int, channels: int) -> nn.Module:
     last = head(model)
     if not isinstance(last, nn.Linear) or last.out_features != len(weights.meta["categories"]):
         raise InputError(f"model {name!r}: its classification layer is not its last linear layer")
+    if num_classes is None:
+        return model
     position = next(position for position, module in model.named_modules() if module is last)
     model.set_submodule(position, nn.Linear(last.in_features, num_classes))
     return model

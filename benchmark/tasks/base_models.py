@@ -14,7 +14,8 @@ from benchmark.contracts import Access, Ledger, Recipe, seeds_together
 from benchmark.data.packaged import Dataset, load
 from benchmark.data.views import Samples, View
 from benchmark.errors import DivergenceError, InputError
-from benchmark.models.classifiers import build_classifier
+from benchmark.models import PUBLISHED
+from benchmark.models.classifiers import build_classifier, published_classifier
 from benchmark.models.own import load_weights
 from benchmark.seeding import derive, generator
 from benchmark.stacking import train_stacked
@@ -67,7 +68,7 @@ def base_model(
     """
     dataset, recipe = on_device(scenario.data, context.device, scenario.holdout), scenario.training
     if scenario.weights:
-        return load_weights(network_of(scenario, dataset)(), scenario.weights).to(context.device).eval()
+        return _given(scenario, dataset).to(context.device).eval()
     if recipe.stacked > 1:
         if labels is not None:
             raise InputError("stacked: networks with wrong labels of their own are not trained together; leave it at 1")
@@ -76,6 +77,13 @@ def base_model(
     key = {**_data_key(scenario), **({} if flaw is None else {"flaw": flaw})}
     build = network_of(scenario, dataset)
     return trained(told, dataset.num_classes, scenario.model, recipe, seed, context, key, build)
+
+
+def _given(scenario: Based, dataset: Dataset) -> nn.Module:
+    """The network that somebody else trained: a library's own classifier, or one with the weights of a file."""
+    if scenario.weights == PUBLISHED:
+        return published_classifier(scenario.model, dataset.num_classes, dataset.shape)
+    return load_weights(network_of(scenario, dataset)(), scenario.weights)
 
 
 def _data_key(scenario: Based) -> dict[str, Any]:

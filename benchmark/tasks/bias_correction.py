@@ -11,6 +11,7 @@ from benchmark.data import DATA
 from benchmark.data.artefact import Artefact
 from benchmark.models import MODELS, check_model
 from benchmark.tasks import Task, Values
+from benchmark.tasks.class_forget import SHA256
 
 #: Points of accuracy that the attack must cost the original model, and points by which it must succeed better.
 ATTACKED = 10.0
@@ -28,7 +29,8 @@ class BiasCorrection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     class i (modulo the number of classes) unless ``biased_class`` says which. ``holdout`` training samples are held
     out for selection where the data set has no such split. ``floor``: points of clean accuracy on the selection split
     that hyper-parameters may cost. ``pretrained``: the base model starts from published weights of ImageNet.
-    ``examples``: pictures of some test samples and of what the networks see in them are kept.
+    ``weights``: it is one that somebody else trained, as in class-forget. ``examples``: pictures of some test samples
+    and of what the networks see in them are kept.
     """
 
     data: str
@@ -43,6 +45,7 @@ class BiasCorrection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     floor: float = 1.0
     pretrained: bool = False
     examples: bool = False
+    weights: str = ""
 
     def biased(self, seed: int) -> int:
         """The class that the artefact is a shortcut for."""
@@ -61,6 +64,8 @@ def _check(scenario: BiasCorrection) -> None:
         raise ValueError(f"model {scenario.model} has no convolution whose activations could be corrected")
     if scenario.pretrained and scenario.model in MODELS:
         raise ValueError(f"pretrained: there are no published weights of {scenario.model}")
+    if scenario.weights and not SHA256.fullmatch(scenario.weights):
+        raise ValueError(f"weights must be the SHA-256 of a file, 64 hex digits, not {scenario.weights!r}")
     if scenario.biased_class is not None and scenario.biased_class not in range(source.num_classes):
         raise ValueError(f"biased_class must be 0 to {source.num_classes - 1}, not {scenario.biased_class}")
     if scenario.artefact.kind == "natural" and scenario.biased_class is None:
@@ -78,6 +83,8 @@ def _unit(scenario: BiasCorrection, seed: int) -> str:
 
 def _base(scenario: BiasCorrection, seed: int) -> str:
     network = (scenario.model, scenario.layer, scenario.rectified, scenario.pretrained, scenario.training)
+    if scenario.weights:
+        return f"{scenario.data}/{scenario.model}/{scenario.layer}/{scenario.weights}"
     parts = (scenario.data, scenario.holdout, scenario.artefact, scenario.biased(seed), *network, seed)
     return "/".join(map(str, parts))
 

@@ -10,7 +10,7 @@ import msgspec
 from benchmark.contracts import Recipe
 from benchmark.data import DATA
 from benchmark.metrics.tug_of_war import tug_of_war
-from benchmark.models import MODELS, check_model
+from benchmark.models import IMAGENET_CLASSES, MODELS, PUBLISHED, check_model
 from benchmark.tasks import Task, Values
 
 #: Accuracy in percent above which a retrained model still knows a forgotten class.
@@ -24,11 +24,12 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scenario: data, network, how the base model is trained, and which classes are forgotten.
 
     Seed i forgets the ``classes`` classes i, i + 1, ... (modulo the number of classes), in one request or one after
-    the other; ``forget_seed`` makes every seed forget what that one does, and ``forget`` names the classes themselves.
-    ``holdout`` training samples are held out for selection where the data set has no such split. ``pretrained``:
-    networks start from published weights of ImageNet. ``weights``: the base model is one that somebody else trained,
-    the SHA-256 of its file (``benchmark.models.own``), the same for every seed. ``attack_fit_samples`` caps what the
-    SVC attack is fitted on.
+    the other; with ``class_step`` s it begins with class s i. ``forget_seed`` makes every seed forget what that one
+    does, and ``forget`` names the classes themselves. ``holdout`` training samples are held out for selection where the
+    data set has no such split. ``pretrained``: networks start from published weights of ImageNet. ``weights``: the base
+    model is one that somebody else trained, the same for every seed: the SHA-256 of its file
+    (``benchmark.models.own``), or ``published`` for the library's own classifier of ImageNet; ``training`` is then for
+    retraining. ``attack_fit_samples`` caps what the SVC attack is fitted on.
     """
 
     data: str
@@ -44,6 +45,7 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pretrained: bool = False
     weights: str = ""
     forget: tuple[int, ...] = ()
+    class_step: int = 1
 
     @property
     def num_classes(self) -> int:
@@ -53,7 +55,7 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The classes that a seed forgets, in the order of the requests."""
         if self.forget:
             return self.forget
-        first = seed if self.forget_seed is None else self.forget_seed
+        first = self.class_step * (seed if self.forget_seed is None else self.forget_seed)
         return tuple((first + k) % self.num_classes for k in range(self.classes))
 
     def request(self, seed: int, number: int) -> tuple[int, ...]:
@@ -73,10 +75,22 @@ def check_base(scenario: Any) -> None:
         raise ValueError(f"holdout is {scenario.holdout}, but {scenario.data} has a selection split of its own")
     if scenario.pretrained and scenario.model in MODELS:
         raise ValueError(f"pretrained: there are no published weights of {scenario.model}")
-    if scenario.weights and not SHA256.fullmatch(scenario.weights):
-        raise ValueError(f"weights must be the SHA-256 of a file, 64 hex digits, not {scenario.weights!r}")
+    if scenario.weights == PUBLISHED:
+        _check_published(scenario.model, scenario.data, source.num_classes)
+    elif scenario.weights and not SHA256.fullmatch(scenario.weights):
+        raise ValueError(
+            f"weights must be the SHA-256 of a file, 64 hex digits, or {PUBLISHED!r}, not {scenario.weights!r}"
+        )
     if scenario.weights and scenario.training.stacked > 1:
         raise ValueError("training: stacked must be 1 where weights are given: all seeds share one base model")
+
+
+def _check_published(model: str, data: str, num_classes: int) -> None:
+    """ValueError where a library cannot have a published classifier of these classes."""
+    if model.partition(":")[0] not in ("timm", "torchvision"):
+        raise ValueError(f"weights: there is no published classifier {model}; timm and torchvision have some")
+    if num_classes != IMAGENET_CLASSES:
+        raise ValueError(f"weights: published classifiers are of ImageNet's 1,000 classes, {data} has {num_classes}")
 
 
 def has_selection(scenario: Any) -> bool:
@@ -106,6 +120,8 @@ def _check(scenario: ClassForget) -> None:
         raise ValueError(f"classes must be 1 to {scenario.num_classes - 2}, not {scenario.classes}")
     if scenario.forget_seed is not None and scenario.forget_seed < 0:
         raise ValueError(f"forget_seed must be at least 0, not {scenario.forget_seed}")
+    if not 1 <= scenario.class_step < scenario.num_classes:
+        raise ValueError(f"class_step must be 1 to {scenario.num_classes - 1}, not {scenario.class_step}")
     if scenario.forget:
         _check_forget(scenario)
 
@@ -114,8 +130,9 @@ def _check_forget(scenario: ClassForget) -> None:
     known, named = range(scenario.num_classes), scenario.forget
     if len(set(named)) < len(named) or not set(named) <= set(known):
         raise ValueError(f"forget must be distinct classes from 0 to {known[-1]}, not {list(named)}")
-    if scenario.classes != len(named) or scenario.forget_seed is not None:
-        raise ValueError(f"forget names {len(named)} classes: classes must be {len(named)}, forget_seed left out")
+    if scenario.classes != len(named) or scenario.forget_seed is not None or scenario.class_step != 1:
+        n = len(named)
+        raise ValueError(f"forget names {n} classes: classes must be {n}, forget_seed and class_step left out")
 
 
 def _unit(scenario: ClassForget, seed: int) -> str:

@@ -21,6 +21,7 @@ from benchmark.metrics import alignment, concept_sensitivity, relevance
 from benchmark.metrics.accuracy import accuracy, rounded
 from benchmark.metrics.f1 import macro_f1
 from benchmark.models.classifiers import build_classifier
+from benchmark.models.own import load_weights
 from benchmark.models.split import Split, rectify_again, split_at
 from benchmark.models.surgery import logits_and_features, underlying
 from benchmark.seeding import derive
@@ -70,8 +71,19 @@ def base_model(scenario: BiasCorrection, seed: int, context: Context) -> nn.Modu
     }
     build = partial(_network, scenario, len(data.classes), _shape(data))
     _check_layer(build().eval(), scenario, data)
+    if scenario.weights:
+        return _given(scenario, data).to(context.device).eval()
     recipe = scenario.training
     return base_models.trained(data.learnt, len(data.classes), scenario.model, recipe, seed, context, key, build)
+
+
+def _given(scenario: BiasCorrection, data: Attacked) -> nn.Module:
+    """The network with the weights that the scenario names, which are called as without a second ReLU."""
+    plain = build_classifier(scenario.model, len(data.classes), _shape(data))
+    load_weights(plain, scenario.weights)
+    if scenario.rectified:
+        rectify_again(plain, scenario.layer)
+    return plain
 
 
 def _network(scenario: BiasCorrection, num_classes: int, shape: tuple[int, ...]) -> nn.Module:

@@ -14,6 +14,7 @@ from benchmark.data import DATA
 from benchmark.data.bias import Bias
 from benchmark.models import MODELS, check_model
 from benchmark.tasks import Task, Values
+from benchmark.tasks.class_forget import SHA256
 
 #: How the state of a network that is the result is chosen among those on the way, on held-out samples.
 Rule = Literal["worst-group", "group-balanced", "bias-conflicting", "worst-class", "last"]
@@ -30,8 +31,8 @@ class Debias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scenario: data and its bias, network, how it is trained, and the rule by which its state is selected.
 
     ``rank_by`` is the accuracy that rows are ranked by. ``pretrained``: the network starts from its library's published
-    weights. ``oracle``: every checkpoint is kept, so that the choice that looks at test data can be shown beside the
-    others, for study.
+    weights; ``weights``: from those of a file, its SHA-256, head and all. ``oracle``: every checkpoint is kept, so that
+    the choice that looks at test data can be shown beside the others, for study.
     """
 
     task: Literal["debias-known", "debias-unknown"]
@@ -43,6 +44,7 @@ class Debias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bias: Bias = Bias()
     pretrained: bool = False
     oracle: bool = False
+    weights: str = ""
 
 
 def _check(scenario: Debias) -> None:
@@ -54,6 +56,8 @@ def _check(scenario: Debias) -> None:
         raise ValueError(f"model {scenario.model} does not take inputs of shape {source.shape} ({scenario.data})")
     if scenario.pretrained and scenario.model in MODELS:
         raise ValueError(f"pretrained: there are no published weights of {scenario.model}")
+    if scenario.weights and not SHA256.fullmatch(scenario.weights):
+        raise ValueError(f"weights must be the SHA-256 of a file, 64 hex digits, not {scenario.weights!r}")
     if scenario.task == "debias-known" and scenario.selection not in BY_ATTRIBUTE:
         raise ValueError(
             f"selection {scenario.selection!r} in task debias-known, where attributes are known; "
@@ -81,6 +85,8 @@ def _unit(scenario: Debias, seed: int) -> str:
 
 
 def _base(scenario: Debias, seed: int) -> str:
+    if scenario.weights:
+        return f"{scenario.data}/{scenario.bias}/{scenario.model}/{scenario.weights}"
     weights = "pretrained" if scenario.pretrained else "new"
     return f"{scenario.data}/{scenario.bias}/{scenario.model}/{weights}/{seed}"
 

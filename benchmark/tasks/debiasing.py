@@ -22,6 +22,7 @@ from benchmark.metrics.accuracy import rounded
 from benchmark.metrics.decodability import attribute_decodability
 from benchmark.metrics.groups import GroupCounts, count_groups
 from benchmark.models.classifiers import build_classifier
+from benchmark.models.own import load_weights
 from benchmark.models.surgery import logits_and_features
 from benchmark.seeding import derive
 from benchmark.tasks import Evaluation, Guarded, Selected
@@ -65,7 +66,8 @@ def base_model(scenario: Debias, seed: int, context: Context) -> nn.Module:
     """The network before training: newly initialised from the seed, or pretrained with a new head."""
     with torch.random.fork_rng(devices=[context.device] if context.device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "debias", "init"))
-        return _network(scenario).to(context.device)
+        network = _network(scenario)
+        return (load_weights(network, scenario.weights) if scenario.weights else network).to(context.device)
 
 
 def _network(scenario: Debias) -> nn.Module:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import tuning
+from benchmark.alike import patterns
 from benchmark.discovery import METHODS
 from benchmark.errors import InputError
 from benchmark.running.cluster import load_cluster
@@ -29,14 +30,19 @@ LONGEST = 5.0
 
 
 def small_suites() -> Iterator[dict[str, Any]]:
-    """Every scenario of the suites that come with the package, as a suite of its own."""
+    """Every scenario of the suites that come with the package, as a suite of its own with those that it is like."""
     for name in suite_names():
         whole = tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
-        for scenario, settings in whole["scenarios"].items():
-            chosen = whole.get("hyperparameters", {}).get(scenario)
-            suite = {**whole, "name": "mine", "scenarios": {scenario: settings}, "hyperparameters": {scenario: chosen}}
-            suite["stacked"] = {each: n for each, n in whole.get("stacked", {}).items() if each == scenario}
-            if not chosen:
+        above = patterns(whole["scenarios"], name)
+        for scenario in whole["scenarios"]:
+            chain = [scenario]
+            while other := above[chain[-1]]:
+                chain.append(other)
+            parts = ("scenarios", "hyperparameters", "stacked")
+            chosen = {part: {each: whole.get(part, {}).get(each) for each in chain} for part in parts}
+            some = {part: {each: told for each, told in inner.items() if told} for part, inner in chosen.items()}
+            suite = {**whole, "name": "mine", **some}
+            if not some["hyperparameters"]:
                 del suite["hyperparameters"]
             yield suite
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from benchmark import compat
 from benchmark.errors import InputError
 from benchmark.models import LIBRARIES, MODELS
-from benchmark.models.classifiers import build_classifier
+from benchmark.models.classifiers import build_classifier, published_classifier
 from benchmark.models.surgery import head, logits_and_features, representation, state_hash
 from benchmark.models.text import TextClassifier, transformers
 
@@ -269,6 +269,51 @@ def test_a_network_whose_last_layer_is_a_convolution(offline: Path, monkeypatch:
 def test_our_own_networks_have_no_published_weights(name: str) -> None:
     with pytest.raises(InputError, match=f"model '{name}': there are no published weights of it"):
         build_classifier(name, 2, SHAPE, pretrained=True)
+
+
+# Classifiers as they are published.
+
+
+@needs_vision
+def test_a_published_classifier_of_torchvision_has_its_own_head(offline: Path) -> None:
+    torch.manual_seed(7)
+    published = compat.torchvision().models.get_model(SMALL, weights=None)
+    torch.save(published.state_dict(), offline / SMALL_FILE)
+    torch.manual_seed(8)
+    found = published_classifier(f"torchvision:{SMALL}", 1000, SHAPE).eval()
+    assert state_hash(found) == state_hash(published)
+    x = torch.randn(2, *SHAPE)
+    assert torch.allclose(found(x), published.eval()(x), atol=1e-5)
+    assert next(found.parameters()).is_contiguous(memory_format=torch.channels_last)
+
+
+@needs_vision
+def test_a_published_classifier_of_timm_has_its_own_head(tmp_path: Path) -> None:
+    timm = compat.timm()
+    published = timm.create_model("test_resnet", num_classes=7)
+    timm.models.save_for_hf(published, tmp_path / "published")
+    name = f"timm:local-dir:{tmp_path / 'published'}"
+    assert state_hash(published_classifier(name, 7, SHAPE)) == state_hash(published)
+    with pytest.raises(InputError, match="the published classifier does not tell 1,000 classes apart"):
+        published_classifier(name, 1000, SHAPE)
+
+
+@needs_vision
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (f"torchvision:{SMALL}", "its weights of ImageNet cannot be had .*no network"),
+        ("timm:resnet18", "its weights of ImageNet cannot be had .*no network"),
+        ("resnet-small", "there are no published weights of it"),
+        ("transformers:bert-base-uncased", "there are no published weights of it"),
+    ],
+)
+def test_published_classifiers_that_cannot_be_had(offline: Path, name: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"model '{name}': {message}"):
+        published_classifier(name, 1000, SHAPE)
+
+
+# Names.
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

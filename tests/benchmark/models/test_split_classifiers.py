@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from baselines.references import LogitMask
 from baselines.sisa import ShardEnsemble
+from benchmark.errors import InputError
 from benchmark.models.classifiers import REPRESENTATION, build_classifier
 from benchmark.models.surgery import SplitClassifier, captured_inputs, head, logits_and_features, representation
 from benchmark.models.surgery import underlying as underlying_of
@@ -122,3 +125,25 @@ def test_resnet18_for_small_images_keeps_their_size() -> None:
     assert sizes == {"layer1": (2, 64, 32, 32), "layer4": (2, 512, 4, 4)}
     assert sum(p.numel() for p in model.parameters()) == 11_173_962
     assert network("resnet18-cifar", 3, (1, 28, 28))(torch.randn(1, 1, 28, 28)).shape == (1, 3)
+
+
+def test_vgg11_for_small_images_is_the_papers() -> None:
+    """torchvision's convolutions, 512 numbers, and linear layers 512-512-512-C with ReLU and dropout."""
+    model: Any = network("vgg11-cifar", 100, (3, 32, 32))
+    linear = [(layer.in_features, layer.out_features) for layer in model.modules() if isinstance(layer, nn.Linear)]
+    assert linear == [(512, 512), (512, 512), (512, 100)]
+    assert [type(layer).__name__ for layer in model.classifier] == [*["Linear", "ReLU", "Dropout"] * 2, "Linear"]
+    channels = [layer.out_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    assert channels == [64, 128, 256, 256, 512, 512, 512, 512]
+    assert len([layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]) == 8
+    with torch.no_grad():
+        assert model.features(torch.randn(2, 3, 32, 32)).shape == (2, 512, 1, 1)
+        assert network("vgg11-cifar", 5, (1, 16, 16))(torch.randn(2, 1, 16, 16)).shape == (2, 5)
+    with pytest.raises(InputError, match="vgg11-cifar needs images of 16 x 16 or more, not 8 x 8"):
+        network("vgg11-cifar", 10, (1, 8, 8))
+
+
+def test_the_small_transformer_has_patches_of_four() -> None:
+    model: Any = network("vit-cifar", 10, (3, 32, 32))
+    assert (model.patch_embed.num_patches, model.embed_dim, len(model.blocks)) == (64, 192, 12)
+    assert representation(model, torch.randn(2, 3, 32, 32)).shape == (2, 192)

@@ -68,8 +68,9 @@ def cells_of(lines: list[str]) -> list[list[str]]:
 )
 def test_numbers_are_those_of_the_paper(scenario: str, method: str, metric: str, text: str) -> None:
     """One number a method and metric, whatever the suite's other scenarios have."""
-    task = next(one.task for one in joined() if (one.suite, one.scenario) == ("standard", scenario))
-    found = [line for line in beside("standard", task, scenario, []) if (line.method, line.metric) == (method, metric)]
+    suites = {(one.suite, one.task) for one in joined() if one.scenario == scenario}
+    suite, task = max(suites)  # standard, for what is there and in paper
+    found = [line for line in beside(suite, task, scenario, []) if (line.method, line.metric) == (method, metric)]
     assert [line.published for line in found] == [text]
 
 

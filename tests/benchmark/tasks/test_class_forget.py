@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from benchmark.running.cell import run_cell
 from benchmark.running.context import Context
 from benchmark.running.records import RecordStore
 from benchmark.suite import load_suite
-from benchmark.tasks import TASKS, forgetting
+from benchmark.tasks import TASKS, base_models, forgetting
 from benchmark.tasks.class_forget import KNOWN_AFTER_RETRAINING, KNOWN_BEFORE, ClassForget, derive, gates
 from benchmark.tasks.forget_sets import ForgetSets, Peers
 
@@ -63,6 +64,16 @@ def test_the_seed_says_which_classes_go(classes: int, seed: int, expected: tuple
     assert set(retain[1]) == set(range(10)) - set(expected)
     assert sorted(retain[0] + forget[0]) == sorted(contents(train.inputs().contiguous()))  # a partition
     assert set(everything(found, "selection")[1]) == set(range(10))
+
+
+@pytest.mark.parametrize(("changes", "firsts"), [({}, [0, 1, 2, 3]), ({"class_step": 4}, [0, 4, 8, 2])])
+def test_seeds_step_over_classes(changes: dict[str, Any], firsts: list[int]) -> None:
+    settings = scenario(**changes)
+    TASK.check(settings)
+    assert [settings.forgotten(seed)[0] for seed in range(4)] == firsts
+    assert TASK.unit(settings, 2) == f"class-{firsts[2]}"
+    several = scenario(**changes, classes=2, forget_seed=1)
+    assert several.forgotten(3) == (firsts[1], firsts[1] + 1)
 
 
 def test_requests_in_sequence_lose_what_is_gone(context: Context) -> None:
@@ -122,6 +133,10 @@ def test_base_models_do_not_depend_on_the_scenario_or_the_method() -> None:
     assert len({TASK.base(scenario(), 1), *others}) == 5
 
 
+#: A network and data of ImageNet's classes.
+PUBLISHED = {"model": "torchvision:resnet18", "data": "imagenet"}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -129,11 +144,41 @@ def test_base_models_do_not_depend_on_the_scenario_or_the_method() -> None:
         ({"classes": 9}, "classes must be 1 to 8, not 9"),
         ({"data": "digit"}, "did you mean digits"),
         ({"model": "resnet-smal"}, "did you mean resnet-small"),
+        ({"class_step": 0}, "class_step must be 1 to 9, not 0"),
+        ({"class_step": 10}, "class_step must be 1 to 9, not 10"),
+        ({"class_step": 2, "forget": (3,)}, "classes must be 1, forget_seed and class_step left out"),
+        ({"weights": "publishe"}, "64 hex digits, or 'published', not 'publishe'"),
+        ({"weights": "published"}, "there is no published classifier resnet-small; timm and torchvision have some"),
+        ({"weights": "published", "model": "torchvision:resnet18"}, "of ImageNet's 1,000 classes, digits has 10"),
+        ({"weights": "published", **PUBLISHED, "training": Recipe(1, 0.1, 64, stacked=2)}, "stacked must be 1"),
     ],
 )
 def test_impossible_scenarios_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(Exception, match=said):
         TASK.check(scenario(**changes))
+
+
+def test_a_published_classifier_is_the_base_model_of_every_seed(
+    monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
+    """It is not trained; what is retrained is a new network."""
+    published = build_classifier("resnet-small", 10, (1, 8, 8))
+    asked = []
+
+    def load(*told: Any) -> nn.Module:
+        asked.append(told)
+        return copy.deepcopy(published)
+
+    monkeypatch.setattr(base_models, "published_classifier", load)
+    settings = scenario(weights="published")
+    for seed in (0, 3):
+        found = forgetting.base_model(settings, seed, context)
+        assert state_hash(found) == state_hash(published)
+        assert not found.training
+    assert asked == [("resnet-small", 10, (1, 8, 8))] * 2
+    assert TASK.base(settings, 0) == TASK.base(settings, 3) != TASK.base(scenario(), 0)
+    assert state_hash(problem(settings, 0, context).fresh_model()) != state_hash(published)
+    TASK.check(scenario(weights="published", **PUBLISHED))
 
 
 FULL = {
