@@ -10,6 +10,7 @@ import typer
 from benchmark.commands.options import (
     DeviceOption,
     JobsOption,
+    MethodOption,
     MethodsOption,
     ReportsOption,
     ResultsOption,
@@ -23,6 +24,26 @@ from benchmark.commands.options import (
     names,
     whole,
     within,
+)
+from benchmark.commands.own import (
+    AttributeOption,
+    AttributesOption,
+    BatchOption,
+    DataOption,
+    EpochsOption,
+    FitOption,
+    ForgetClassOption,
+    GreyOption,
+    LayerOption,
+    ModelOption,
+    NameOption,
+    NormaliseOption,
+    PretrainedOption,
+    RateOption,
+    SizeOption,
+    WeightsOption,
+    added,
+    brought,
 )
 from benchmark.errors import InputError, unknown
 from benchmark.visible import visible
@@ -42,13 +63,17 @@ ENGINES = ("local", "slurm")
     epilog="Examples: amendbench bench --task class-forget | "
     "amendbench bench --task class-forget --methods svd-forgetting,scrub --seeds 10 --jobs 2 | "
     "amendbench bench --task label-free-forget --scenarios mnist5k-class-removal --methods laf --ensemble 32 | "
-    "amendbench bench --suite standard --device cuda --engine slurm --cluster cluster.toml"
+    "amendbench bench --suite standard --device cuda --engine slurm --cluster cluster.toml | "
+    "amendbench bench --task class-forget --method mine.py:my-method | "
+    "amendbench bench --data images/ --attributes attributes.csv --model resnet18 --weights mine.safetensors "
+    "--task class-forget --forget-class tench"
 )
 def bench(
     task: TaskOption = None,
     suite: SuiteOption = "embedded",
     scenarios: ScenariosOption = None,
     methods: MethodsOption = None,
+    method: MethodOption = None,
     seeds: SeedsOption = 3,
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
@@ -66,15 +91,60 @@ def bench(
     cluster: Annotated[
         Path | None, typer.Option(help="A TOML file about the cluster; AMENDBENCH_CLUSTER if left out.")
     ] = None,
+    data: DataOption = None,
+    attributes: AttributesOption = None,
+    attribute: AttributeOption = "",
+    name: NameOption = "",
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    pretrained: PretrainedOption = False,
+    forget_class: ForgetClassOption = None,
+    layer: LayerOption = "",
+    size: SizeOption = None,
+    fit: FitOption = "crop",
+    normalise: NormaliseOption = "imagenet",
+    grey: GreyOption = False,
+    epochs: EpochsOption = 20,
+    lr: RateOption = None,
+    batch_size: BatchOption = 64,
 ) -> None:
-    """Run a suite's cells that are not cached, then print and render the board."""
+    """Run a suite's cells that are not cached, then print and render the board.
+
+    With --data the methods run on your own pictures and model; what was brought becomes a scenario of the suite own.
+    """
     from benchmark.commands.bench import Request, run_bench
+    from benchmark.external import choose, invited
     from benchmark.running import pool, session
-    from benchmark.suite import load_suite, select
+    from benchmark.suite import OWN, load_suite
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
-    chosen = select(load_suite(suite), task, names(scenarios), names(methods))
+    own = brought(
+        data,
+        task,
+        model,
+        {
+            "name": name,
+            "attributes": attributes,
+            "attribute": attribute,
+            "weights": weights,
+            "pretrained": pretrained,
+            "forget_class": forget_class,
+            "layer": layer,
+            "size": size,
+            "fit": fit,
+            "normalise": normalise,
+            "grey": grey,
+            "epochs": epochs,
+            "lr": lr,
+            "batch_size": batch_size,
+        },
+    )
+    only, more = invited(names(methods), method)
+    if own is None:
+        chosen = choose(load_suite(suite), task, names(scenarios), only, more)
+    else:
+        chosen, suite = choose(added(own, suite, scenarios, None), None, None, only, more), OWN
     within(seeds, 1, 100_000, "seeds")
     if engine != "local" and jobs is not None:
         raise InputError(
@@ -162,21 +232,24 @@ def status(
     task: TaskOption = None,
     scenarios: ScenariosOption = None,
     methods: MethodsOption = None,
+    method: MethodOption = None,
     seeds: SeedsOption = 3,
     device: DeviceOption = "cpu",
     results: ResultsOption = Path("results"),
 ) -> None:
     """Say what is done, running, failed and left, from files alone, also while a run goes on."""
+    from benchmark.external import choose, invited
     from benchmark.running import orders
     from benchmark.running.claims import Claims
     from benchmark.running.plan import make_plan
     from benchmark.running.progress import COLUMNS, Count, counts, outcome
     from benchmark.running.records import RecordStore
     from benchmark.running.session import check_device_name, duration
-    from benchmark.suite import load_suite, select
+    from benchmark.suite import load_suite
 
     store = RecordStore(results)
-    chosen = select(load_suite(suite), task, names(scenarios), names(methods))
+    only, more = invited(names(methods), method)
+    chosen = choose(load_suite(suite), task, names(scenarios), only, more)
     check_device_name(device)
     plan = make_plan(chosen, range(within(seeds, 1, 100_000, "seeds")), device, store)
     running = Claims(results).running()
@@ -201,26 +274,30 @@ def tune(
     suite: SuiteOption = "embedded",
     scenarios: ScenariosOption = None,
     methods: MethodsOption = None,
+    method: MethodOption = None,
+    spaces: Annotated[Path | None, typer.Option(help="A TOML file with search spaces of methods of your own.")] = None,
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
     results: ResultsOption = Path("results"),
 ) -> None:
     """Choose hyper-parameters on the selection split and on seeds that are never reported; write them to the suite."""
     from benchmark import tuning
+    from benchmark.external import choose, foreign, invited
     from benchmark.running import pool, session
     from benchmark.running.plan import machine
     from benchmark.running.records import RecordStore
-    from benchmark.suite import load_suite, select
+    from benchmark.suite import load_suite
 
     console = make_console()
-    chosen = select(load_suite(suite), task, names(scenarios), None)
+    only, more = invited(names(methods), method)
+    chosen = choose(load_suite(suite), task, names(scenarios), None, [*foreign(only or ()), *more])
     session.check_device(device)
     workers = within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
     machine()
-    wanted = tuning.wanted(chosen, names(methods))
+    wanted = tuning.wanted(chosen, None if only is None else [*only, *more], spaces)
     RecordStore(results).check_writable()
     try:
-        tuning.tune(chosen, wanted, workers, device, results, console)
+        tuning.tune(chosen, wanted, workers, device, results, console, spaces)
     except KeyboardInterrupt:
         console.print("interrupted; what was tuned is written, the rest is not")
         raise typer.Exit(130) from None

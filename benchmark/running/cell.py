@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ import msgspec
 import torch
 from torch import nn
 
-from benchmark import environment
+from benchmark import environment, outside
 from benchmark.contracts import Ledger, seeds_together
 from benchmark.discovery import METHODS, package_folder
-from benchmark.errors import AccessViolation
+from benchmark.errors import AccessViolation, InputError
 from benchmark.files import key_hash
 from benchmark.models.surgery import state_hash
 from benchmark.running import locks
 from benchmark.running.amending import amend, violations
 from benchmark.running.context import Context
 from benchmark.running.records import MOST, SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
+from benchmark.source import digest
 from benchmark.suite import Scenario
 from benchmark.tasks import TASKS, Evaluation, Selected
 from benchmark.timing import Stopwatch
@@ -38,8 +40,15 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 PATIENCE = 5.0
 
 
-def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) -> tuple[Record, dict[str, Any]]:
-    """The cell's record and the arrays that its metrics come from.
+def run_cell(
+    cell: Cell,
+    context: Context,
+    *,
+    exclusive: bool,
+    provenance: str,
+    keep: Callable[[nn.Module, nn.Module], None] = lambda base, amended: None,
+) -> tuple[Record, dict[str, Any]]:
+    """The cell's record and the arrays that its metrics come from; ``keep`` is given the base and the amended model.
 
     Whatever a method raises becomes a typed row: access violations ``disqualified``, exhausted memory
     ``out-of-memory``, everything else ``failed``. Raises Busy where somebody else is training its base model, OSError
@@ -59,6 +68,8 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
         base = _base_model(cell, scenario, context)
         before = state_hash(base)
         method = METHODS.get(cell.method, cell.task), cell.parameters
+        if cell.external and digest(method[0].module) != cell.digests["method"]:
+            raise InputError(f"the source of {cell.method} has changed since the run began; run it again")
         amended = amend(method, task, scenario, cell.seed, base, context, watch, ledgers, exclusive=exclusive)
         returned = state_hash(amended)
         if cell.keeps == "metrics":
@@ -69,6 +80,7 @@ def run_cell(cell: Cell, context: Context, *, exclusive: bool, provenance: str) 
             evaluation.flags.append("the amended model changes when it is used")
         if state_hash(base) != before:
             evaluation.flags.append("the method changed the original model")
+        keep(base, amended)
     except locks.Busy:
         raise
     except Exception as error:  # the method is somebody's code: any failure of it is a row, never the end of the run
@@ -136,18 +148,22 @@ def amend_for_selection(
 
 
 def _failure(error: Exception) -> tuple[Status, Failure]:
-    tail = "".join(traceback.format_exception(error)[-6:])
-    for folder in (ROOT, Path(sys.prefix)):  # records are published: where somebody keeps the code is theirs to know
-        tail = tail.replace(f"{folder}{os.sep}", "")
-    tail = tail[-4000:]
+    tail = _without_folders("".join(traceback.format_exception(error)[-6:]))[-4000:]
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    failure = Failure(type(error).__name__, str(error)[:1000] + where, tail)
+    failure = Failure(type(error).__name__, _without_folders(str(error))[:1000] + where, tail)
     if isinstance(error, AccessViolation):
         return "disqualified", failure
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return "out-of-memory", failure
     return "failed", failure
+
+
+def _without_folders(text: str) -> str:
+    """Records are published: where somebody keeps the code is theirs to know."""
+    for folder in (ROOT, Path(sys.prefix), *outside.folders()):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
 
 
 def _finite(value: float | None) -> float | None:

@@ -9,16 +9,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmark.data import DATA, named
+from benchmark.data import DATA, OWN, named
 from benchmark.errors import InputError
 from benchmark.running import pool
 from benchmark.running.claims import Claims
 from benchmark.running.plan import Plan
 from benchmark.running.records import Cell, Record
+from benchmark.tasks import TASKS
 
 
 def check_device_name(device: str) -> None:
@@ -44,7 +46,10 @@ def check_device(device: str) -> str:
 
 def check_data(plan: Plan) -> None:
     """Fetch what is about to be used and does not come with packages: one clear InputError, not one a cell."""
-    names = sorted({str(cell.settings["data"]) for cell in plan.todo})
+    names = sorted({str(cell.settings["data"]) for cell in plan.todo if not _is_own(cell)})
+    for cell in {(c.task, str(c.settings["data"])): c for c in plan.todo if _is_own(c)}.values():
+        task = TASKS.get(cell.task)
+        task.load().data_checksum(msgspec.convert(cell.settings, task.scenario))
     for name in (name for name in names if not DATA.get(name).loader.startswith("packaged.")):
         source = DATA.get(name)
         if source.artefact:
@@ -58,6 +63,10 @@ def check_data(plan: Plan) -> None:
             from benchmark.data.packaged import load
 
             load(name)
+
+
+def _is_own(cell: Cell) -> bool:
+    return str(cell.settings["data"]).startswith(OWN)
 
 
 def now() -> str:

@@ -1,0 +1,136 @@
+"""The options by which users bring their own data and models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.commands.options import names, whole
+from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmark.own import Brought
+    from benchmark.suite import Suite
+
+
+def number(text: str | float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+PANEL = "Your own data and model"
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder of pictures, one folder a class (or train/, val/ and test/ with these), or any with a CSV file.",
+        rich_help_panel=PANEL,
+    ),
+]
+AttributesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A CSV file of the pictures: file, and if known label, split (train, val, test) and attributes.",
+        rich_help_panel=PANEL,
+    ),
+]
+AttributeOption = Annotated[
+    str,
+    typer.Option(help="The column that is the bias, or says where the artefact is.", rich_help_panel=PANEL),
+]
+NameOption = Annotated[
+    str, typer.Option(help="What to call the data; the folder's name if left out.", rich_help_panel=PANEL)
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The network: one of our own, or one of torchvision's or timm's, for example resnet18.",
+        rich_help_panel=PANEL,
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Its weights, a safetensors file of its state; trained here if left out. Classes are numbered by name.",
+        rich_help_panel=PANEL,
+    ),
+]
+PretrainedOption = Annotated[
+    bool,
+    typer.Option("--pretrained", help="What is trained here starts from published weights.", rich_help_panel=PANEL),
+]
+ForgetClassOption = Annotated[
+    str | None, typer.Option(help="The class to forget; several with commas.", rich_help_panel=PANEL)
+]
+LayerOption = Annotated[
+    str, typer.Option(help="Whose output is corrected, where it is not known.", rich_help_panel=PANEL)
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole,
+        metavar="N",
+        help="Pictures become squares of so many pixels; 224, but for small squares, which stay as they are.",
+        rich_help_panel=PANEL,
+    ),
+]
+FitOption = Annotated[
+    str, typer.Option(help="crop: the middle of a picture; squeeze: all of it.", rich_help_panel=PANEL)
+]
+NormaliseOption = Annotated[
+    str, typer.Option(help="imagenet, none, or means and deviations: m,m,m/s,s,s.", rich_help_panel=PANEL)
+]
+GreyOption = Annotated[bool, typer.Option("--grey", help="Pictures have one channel.", rich_help_panel=PANEL)]
+EpochsOption = Annotated[
+    int,
+    typer.Option(parser=whole, metavar="N", help="Epochs of whatever is trained from scratch.", rich_help_panel=PANEL),
+]
+RateOption = Annotated[
+    float | None,
+    typer.Option(parser=number, metavar="X", help="Its highest learning rate.", rich_help_panel=PANEL),
+]
+BatchOption = Annotated[int, typer.Option(parser=whole, metavar="N", help="Its batch size.", rich_help_panel=PANEL)]
+
+
+def brought(data: Path | None, task: str | None, model: str | None, given: Mapping[str, Any]) -> Brought | None:
+    """What was brought, if ``--data`` was given; InputError for options that then are missing, or have no effect.
+
+    ``given``: the other options, called as in ``benchmark.own.Brought``, with ``forget_class`` as text.
+    """
+    from benchmark.own import Brought
+
+    forget = tuple(names(given["forget_class"]) or ())
+    others = {name: value for name, value in given.items() if name != "forget_class"}
+    if data is None:
+        usual = Brought(Path(), "", "")
+        set_ = [name for name, value in others.items() if value != getattr(usual, name)]
+        set_ += ["forget_class"] if forget else []
+        set_ += ["model"] if model else []
+        if set_:
+            raise InputError(f"--{set_[0].replace('_', '-')} has no effect without --data FOLDER")
+        return None
+    if not task or not model:
+        missing, example = ("--task", "class-forget") if not task else ("--model", "resnet18")
+        raise InputError(f"--data needs {missing}, for example {missing} {example}")
+    for name, least in (("epochs", 1), ("batch_size", 2)):
+        if given[name] < least:
+            raise InputError(f"{name.replace('_', '-')} must be at least {least}, not {given[name]}")
+    if given["lr"] is not None and not 0 < given["lr"] < 100:
+        raise InputError(f"lr must be above 0 and below 100, not {given['lr']}")
+    return Brought(data, task, model, forget=forget, **others)
+
+
+def added(own: Brought, suite: str, scenarios: str | None, methods: list[str] | None) -> Suite:
+    """The suite of what was brought, restricted to ``methods``; InputError for what cannot be chosen with it."""
+    from benchmark.own import add
+    from benchmark.suite import select
+
+    if suite not in ("embedded", "own") or scenarios:
+        wrong = "scenarios" if scenarios else "suite"
+        raise InputError(f"--{wrong} has no effect with --data, which is a scenario of its own of the suite own")
+    chosen = add(own)
+    return select(chosen, own.task, None, methods) if methods else chosen
