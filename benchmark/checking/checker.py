@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from benchmark.checking import claimed
+from benchmark.checking.accepted import check_accepted
 from benchmark.checking.folder import Found, arrays_of, content_of
 from benchmark.checking.other_files import check_other
 from benchmark.errors import InputError
@@ -23,8 +24,10 @@ class Tally:
     """Numbers of one suite and task. ``records``: JSON files in the place of one; ``sound``: schema, hash and path fit.
 
     ``kept``: with arrays there; ``rescored``: those whose metrics were found again; ``again`` of ``metrics``: metrics
-    of these records that could be. ``moved``: code is other than today's; ``older``: declared versions are.
-    ``unseen``: data that is not at hand, so that its checksum was not compared. ``others``: studies and comparisons.
+    of these records that could be. ``moved``: code is other than today's; ``older``: declared versions are;
+    ``absent``: their method is from outside and not here; ``foreign``: their data is somebody's own and not here.
+    ``unseen``: data that is not at hand, so that its checksum was not compared. ``others``: studies, comparisons
+    and accepted submissions.
     ``without`` has metrics that cannot be found again and what that would need.
     """
 
@@ -36,6 +39,8 @@ class Tally:
     metrics: int = 0
     moved: int = 0
     older: int = 0
+    absent: int = 0
+    foreign: int = 0
     unseen: int = 0
     others: int = 0
     wrong: int = 0
@@ -70,7 +75,8 @@ class Checker:
         self._checksums: dict[str, str | None] = {}
 
     def check(self, found: Found) -> None:
-        tally = self.found.tallies[found.group] if found.kind in ("record", "other") else Tally()
+        counted = found.kind in ("record", "other", "submission")
+        tally = self.found.tallies[found.group] if counted else Tally()
         wrong = self._checked(found, tally)
         tally.wrong += bool(wrong)
         self.found.wrong += [(found.file, what) for what in wrong]
@@ -85,6 +91,11 @@ class Checker:
         if found.kind in ("leftover", "arrays"):
             self._check_stray(found)
             return []
+        if found.kind == "submission":
+            tally.others += 1
+            wrong, notes = check_accepted(self.results, found.file)
+            self.found.notes += [(found.file, what) for what in notes]
+            return wrong
         try:
             content = content_of(self.results / found.file)
         except ValueError as error:
@@ -110,6 +121,8 @@ class Checker:
         claims = claimed.check(record, file)
         tally.sound += claims.sound
         tally.moved += claims.moved
+        tally.absent += claims.absent
+        tally.foreign += claims.foreign
         if claims.older:
             tally.older += 1
             self.found.notes.append((file, claims.older))
@@ -159,7 +172,7 @@ class Checker:
         from benchmark.checking import rescoring  # with torch, which nothing before needs
 
         found = rescoring.rescore(record, arrays)
-        current = not claims.moved and not claims.older
+        current = not claims.moved and not claims.older and not claims.absent
         different = rescoring.differences(record, found, complete=current)
         tally.rescored += not different
         tally.again += len(found.keys() & record.metrics.keys())

@@ -11,7 +11,9 @@ import msgspec
 
 from benchmark.checking.ranges import impossible
 from benchmark.contracts import MethodInfo
-from benchmark.discovery import METHODS, check_parameters
+from benchmark.data import DATA, OWN
+from benchmark.discovery import METHODS, check_parameters, from_outside
+from benchmark.discovery import NAME as METHOD
 from benchmark.errors import InputError
 from benchmark.running.plan import digests
 from benchmark.running.records import SCHEMA, Cell, Record
@@ -26,12 +28,16 @@ class Claimed:
     """What was found. ``wrong``: a line each. ``older``: declared versions that are others today; empty where none is.
 
     ``moved``: code that the result depends on is not today's. ``scenario``: the settings, where they are valid today.
+    ``absent``: its method is from outside and not installed here, so that nothing that it declares could be checked.
+    ``foreign``: its data set is somebody's own and is not known here, so that nothing that depends on it could be.
     """
 
     wrong: list[str] = field(default_factory=list)
     sound: bool = False
     older: str = ""
     moved: bool = False
+    absent: bool = False
+    foreign: bool = False
     scenario: Any = None
 
 
@@ -43,17 +49,20 @@ def check(record: Record, file: str) -> Claimed:
     cell = record.cell
     try:
         task = TASKS.get(cell.task)
-        info = METHODS.get(cell.method, task.name)
+        found.absent = cell.external and not METHODS.has(cell.method, task.name)
+        info = None if found.absent else METHODS.get(cell.method, task.name)
     except InputError as error:
         found.wrong.append(str(error))
         return found
     found.older = _older(cell, task, info)
-    found.moved = cell.digests != digests(task.implementation, info.module)
+    found.moved = info is not None and cell.digests != digests(task.implementation, info.module)
     found.wrong += _names(cell, info)
-    if not found.older:
+    if info is not None and not found.older:
         found.wrong += _parameters(cell, info, complete=not found.moved)
+    data = str(cell.settings.get("data", ""))
+    found.foreign = data.startswith(OWN) and data not in DATA
     try:
-        found.scenario = _scenario(cell, task)
+        found.scenario = None if found.foreign else _scenario(cell, task)
     except InputError as error:
         found.wrong += [] if found.older else [str(error)]
     found.wrong += _result(record)
@@ -68,18 +77,22 @@ def _identity(record: Record, file: str) -> list[str]:
     return wrong if cell.has_plain_names() else [*wrong, "its path is not made of plain names"]
 
 
-def _older(cell: Cell, task: Task, info: MethodInfo) -> str:
-    now = {"task": task.version, "method": info.version}
+def _older(cell: Cell, task: Task, info: MethodInfo | None) -> str:
+    now = {"task": task.version} if info is None else {"task": task.version, "method": info.version}
+    if info is not None and cell.external != from_outside(info):
+        return f"made when {cell.method} was a method {'from outside' if cell.external else 'of AmendBench'}"
     other = [what for what in now if cell.versions.get(what) != now[what]]
     return " and ".join(f"made by version {cell.versions.get(what)} of the {what}, now {now[what]}" for what in other)
 
 
-def _names(cell: Cell, info: MethodInfo) -> list[str]:
+def _names(cell: Cell, info: MethodInfo | None) -> list[str]:
     wrong = []
     for what, name in (("suite", cell.suite), ("scenario", cell.scenario)):
         if not NAME.fullmatch(name) or name in RESERVED:
             wrong.append(f"{what} {name!r} is no name")
-    if cell.kind != info.kind:
+    if info is None and not METHOD.fullmatch(cell.method):
+        wrong.append(f"method {cell.method!r} is no name")
+    if info is not None and cell.external == from_outside(info) and cell.kind != info.kind:
         wrong.append(f"kind is {cell.kind}, but method {cell.method} is a {info.kind}")
     if not 1 <= cell.threads <= 1024:
         wrong.append(f"threads are {cell.threads}, not 1 to 1024")

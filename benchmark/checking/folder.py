@@ -12,11 +12,12 @@ from typing import Literal
 
 from benchmark.gate.hardware import FILE as HARDWARE
 from benchmark.running.arrays import MOST_BYTES
-from benchmark.running.records import OTHERS
+from benchmark.running.records import OTHERS, SUBMISSIONS
+from benchmark.submissions.accepted import FILE as VERIFIED
 
-Kind = Literal["record", "other", "arrays", "leftover", "link", "unreadable"]
-#: Folders right below the results whose files are neither records nor made by tuning or ensembles.
-IGNORED = tuple(name for name in OTHERS if name not in ("tuning", "ensembles"))
+Kind = Literal["record", "other", "submission", "arrays", "leftover", "link", "unreadable"]
+#: Folders right below the results whose files are neither records nor made by tuning or ensembles, nor accepted.
+IGNORED = tuple(name for name in OTHERS if name not in ("tuning", "ensembles", SUBMISSIONS))
 #: What a file is called while it is being written: see ``benchmark.files.write_atomically``.
 LEFTOVER = re.compile(r"\..+\.tmp")
 #: Bytes of a JSON file: a record has a few thousand, a study up to some hundred thousand.
@@ -79,6 +80,8 @@ def _kind(path: Path, first: str) -> Kind | None:
         return None
     if path.is_symlink():
         return "link"
+    if first == SUBMISSIONS:
+        return "submission" if path.name == VERIFIED else None
     if path.suffix == ".npz":
         return "arrays"
     return "other" if first in ("tuning", "ensembles") else "record"

@@ -20,6 +20,7 @@ from benchmark import environment
 from benchmark.checking.agreement import Agreement, agreement, is_timing
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
+from benchmark.external import method_of
 from benchmark.running import pool, session
 from benchmark.running.plan import Plan, digests, with_defaults
 from benchmark.running.records import SCHEMA, Cell, Record, RecordStore
@@ -105,8 +106,7 @@ def check_cell(cell: Cell, where: str) -> None:
         if not NAME.fullmatch(name) or name in RESERVED:
             raise InputError(f"{where}: {what}: {name!r} is no name")
     task = TASKS.get(cell.task)
-    info = METHODS.get(cell.method, task.name)
-    check_parameters(info, cell.parameters, where)
+    check_parameters(method_of(cell), cell.parameters, where)
     try:
         settings = msgspec.convert(cell.settings, task.scenario)
         task.check(settings)

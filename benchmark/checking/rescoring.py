@@ -22,6 +22,7 @@ from benchmark.checking import (
     rescoring_forgetting,
     rescoring_generating,
 )
+from benchmark.checking.claim import Claim, claim_of
 from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
 from benchmark.errors import InputError
@@ -38,7 +39,7 @@ AREA = 0.01
 #: What another order of summation changes, relative to the value.
 ROUNDING = 1e-9
 
-Rescored = Callable[[Any, Record, Kept], dict[str, Measured]]
+Rescored = Callable[[Any, Claim, Kept], dict[str, Measured]]
 _BY_TASK: dict[str, tuple[Rescored, Mapping[str, str]]] = {
     "class-forget": (rescoring_forgetting.rescored, rescoring_forgetting.NOT_KEPT),
     "label-free-forget": (rescoring_forgetting.rescored, rescoring_forgetting.NOT_KEPT),
@@ -61,9 +62,14 @@ def rescore(record: Record, arrays: Mapping[str, np.ndarray]) -> dict[str, Measu
         task.check(scenario)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise InputError(f"settings: {error}") from error
-    found, _ = _BY_TASK[task.name]
+    return rescore_claim(scenario, claim_of(record), arrays)
+
+
+def rescore_claim(scenario: Any, claim: Claim, arrays: Mapping[str, np.ndarray]) -> dict[str, Measured]:
+    """The same of a scenario's settings in their type, and of whatever claims something of these arrays."""
+    found, _ = _BY_TASK[scenario.task]
     with _one_thread():
-        return found(scenario, record, Kept(arrays))
+        return found(scenario, claim, Kept(arrays))
 
 
 @contextmanager

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from benchmark.checking import known_data
+from benchmark.checking.claim import Claim
 from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
-from benchmark.data import DATA
+from benchmark.data import DATA, OWN
 from benchmark.metrics.accuracy import accuracy
 from benchmark.metrics.f1 import macro_f1
 from benchmark.running.arrays import ArraysError
-from benchmark.running.records import Record
 from benchmark.tasks.bias_correction import BiasCorrection
 
 #: What takes the network itself, its activations, or the method's concept vector.
@@ -27,18 +27,18 @@ NOT_KEPT = {
     "cav.seconds": "another run",
 }
 #: Data sets whose attacked samples are others than the clean ones, so that a difference says nothing.
-UNPAIRED = ("celeba-collar",)
+UNPAIRED = ("celeba-collar", OWN)
 
 
-def rescored(scenario: BiasCorrection, record: Record, kept: Kept) -> dict[str, Measured]:
+def rescored(scenario: BiasCorrection, claim: Claim, kept: Kept) -> dict[str, Measured]:
     """Today's metrics of the kept logits; ArraysError where labels are not the scenario's."""
     classes = DATA.get(scenario.data).num_classes
     logits, attacked = kept.logits("clean.logits", classes), kept.logits("attacked.logits", classes)
     labels = kept.labels("clean.labels", len(logits), classes)
     attacked_labels = kept.labels("attacked.labels", len(attacked), classes)
-    biased = scenario.biased(record.cell.seed)
+    biased = scenario.biased(claim.seed)
     if kept.number("biased") != biased:
-        raise ArraysError(f"biased is not {biased}, the class of seed {record.cell.seed}")
+        raise ArraysError(f"biased is not {biased}, the class of seed {claim.seed}")
     theirs = _legitimate(scenario, biased, classes)
     legitimate = torch.isin(labels, torch.tensor(theirs, dtype=torch.int64))
     _check_data(scenario, labels, attacked_labels, legitimate, theirs)
@@ -50,7 +50,7 @@ def rescored(scenario: BiasCorrection, record: Record, kept: Kept) -> dict[str, 
         "accuracy.legitimate": accuracy(logits[legitimate], labels[legitimate]),
     }
     same, under = accuracy(logits[~legitimate], labels[~legitimate]), found["accuracy.attacked"]
-    if same.value is None or under.value is None or scenario.data in UNPAIRED:
+    if same.value is None or under.value is None or scenario.data.startswith(UNPAIRED):
         return found | dict.fromkeys(("attack.cost", "attack.success"), Measured(None, 0))
     others = attacked_labels != biased
     pulled = accuracy(attacked[others], torch.full_like(attacked_labels[others], biased))
@@ -69,7 +69,7 @@ def _check_data(
 
     Images of legitimate classes, ``theirs``, are dealt anew between the two: which of them has which is not compared.
     """
-    if scenario.data not in UNPAIRED and not known_data.same(attacked, labels[~legitimate]):
+    if not scenario.data.startswith(UNPAIRED) and not known_data.same(attacked, labels[~legitimate]):
         raise ArraysError("attacked.labels are not those of the clean samples")
     dataset = known_data.plain(scenario)
     if dataset is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from benchmark.checking import known_data
+from benchmark.checking.claim import Claim
 from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
 from benchmark.data import DATA
@@ -15,7 +17,7 @@ from benchmark.data.biased import Biased, group_counts
 from benchmark.metrics import groups
 from benchmark.metrics.groups import GroupCounts, count_groups
 from benchmark.running.arrays import ArraysError
-from benchmark.running.records import Record
+from benchmark.running.records import Count
 from benchmark.tasks.debias import RULES, Debias
 
 #: What takes features, data that is not at hand, or other states of the network than the one that was chosen.
@@ -25,6 +27,7 @@ NOT_KEPT = {
     "accuracy.bias-aligned": "the training data",
     "accuracy.bias-conflicting": "the training data",
     "bias.difference": "the training data",
+    **dict.fromkeys(("selection.score", "selection.step", "selection.standard-error"), "what its rule saw"),
     **{
         f"accuracy.{name}@{rule}": "other states"
         for rule in (*RULES, "oracle")
@@ -37,11 +40,12 @@ CORRUPTIONS = 10
 MOST_CONFLICTING = 0.1
 
 
-def rescored(scenario: Debias, record: Record, kept: Kept) -> dict[str, Measured]:
+def rescored(scenario: Debias, claim: Claim, kept: Kept) -> dict[str, Measured]:
     """Today's metrics of the kept logits; ArraysError where labels, attributes or the record's counts differ."""
     data = known_data.biased(scenario)
     counts = _counts(scenario, kept, data)
-    _check_groups(record, counts)
+    if claim.groups is not None:
+        _check_groups(claim.groups, counts)
     found = {
         "accuracy.group-balanced": groups.group_balanced(counts),
         "accuracy.worst-group": groups.worst_group(counts),
@@ -56,7 +60,7 @@ def rescored(scenario: Debias, record: Record, kept: Kept) -> dict[str, Measured
         found["accuracy.bias-aligned"] = groups.pooled(counts, aligned)
         found["accuracy.bias-conflicting"] = groups.pooled(counts, ~aligned)
         found["bias.difference"] = groups.bias_difference(counts, aligned)
-    return found | _selection(scenario, record, kept, counts)
+    return found if claim.groups is None else found | _selection(scenario, claim, kept, counts)
 
 
 def _shape(scenario: Debias, data: Biased | None) -> tuple[int, int]:
@@ -81,9 +85,9 @@ def _counts(scenario: Debias, kept: Kept, data: Biased | None) -> GroupCounts:
     return count_groups(predictions, labels, attributes, num_classes, num_attributes)
 
 
-def _check_groups(record: Record, counts: GroupCounts) -> None:
+def _check_groups(told: Mapping[str, Count], counts: GroupCounts) -> None:
     own = [(int(right), int(n)) for right, n in zip(counts.correct.flatten(), counts.n.flatten(), strict=True)]
-    if own != [(count.right, count.n) for count in record.groups.values()]:
+    if own != [(count.right, count.n) for count in told.values()]:
         raise ArraysError("the record's counts by group are not those of its outputs")
 
 
@@ -98,7 +102,7 @@ def _aligned(scenario: Debias, shape: torch.Size, data: Biased | None) -> Tensor
     return torch.eye(shape[0], shape[1], dtype=torch.bool) if made else None
 
 
-def _selection(scenario: Debias, record: Record, kept: Kept, counts: GroupCounts) -> dict[str, Measured]:
+def _selection(scenario: Debias, claim: Claim, kept: Kept, counts: GroupCounts) -> dict[str, Measured]:
     """What the rules chose, from what they gave each look; the n of held-out samples are the record's own."""
     names: tuple[str, ...] = RULES
     history = {rule: kept.values(f"selection.{rule}") for rule in names if f"selection.{rule}" in kept}
@@ -111,9 +115,9 @@ def _selection(scenario: Debias, record: Record, kept: Kept, counts: GroupCounts
     steps = scenario.training.steps
     values = history[scenario.selection]
     found = {
-        "selection.score": _held_out(record, "selection.score", float(values[own])),
+        "selection.score": _held_out(claim, "selection.score", float(values[own])),
         "selection.step": Measured(float(round((own + 1) * steps / len(values))), 0),
-        "selection.standard-error": _standard_error(record, history, looks),
+        "selection.standard-error": _standard_error(claim, history, looks),
     }
     if scenario.selection == "last":
         found["selection.score"] = Measured(None, 0)
@@ -133,16 +137,16 @@ def _chosen(values: Tensor) -> int | None:
     return int(scored[values[scored] == best][-1])
 
 
-def _held_out(record: Record, name: str, value: float | None) -> Measured:
-    there = record.metrics.get(name)
+def _held_out(claim: Claim, name: str, value: float | None) -> Measured:
+    there = claim.metrics.get(name)
     return Measured(value, there.n if there else 0)
 
 
-def _standard_error(record: Record, history: dict[str, Tensor], looks: dict[str, int | None]) -> Measured:
+def _standard_error(claim: Claim, history: dict[str, Tensor], looks: dict[str, int | None]) -> Measured:
     look, name = looks.get("bias-conflicting"), "selection.standard-error"
     if look is None:
         return Measured(None, 0)
-    score, n = float(history["bias-conflicting"][look]), _held_out(record, name, None).n
+    score, n = float(history["bias-conflicting"][look]), _held_out(claim, name, None).n
     if n < 1 or not 0 <= score <= 100:
         return Measured(math.nan, n)
-    return _held_out(record, name, groups.standard_error(Measured(score, n)))
+    return _held_out(claim, name, groups.standard_error(Measured(score, n)))

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from benchmark.checking import known_data
+from benchmark.checking.claim import Claim
 from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
 from benchmark.running.arrays import ArraysError
-from benchmark.running.records import Record
 from benchmark.seeding import generator
 from benchmark.tasks.class_forget import ClassForget
 from benchmark.tasks.forget_sets import ForgetSets, Peers, Scenario, forget_sets, mislabelled, of_classes
@@ -27,7 +27,7 @@ NOT_KEPT = {
 }
 
 
-def rescored(scenario: Scenario, record: Record, kept: Kept) -> dict[str, Measured]:
+def rescored(scenario: Scenario, claim: Claim, kept: Kept) -> dict[str, Measured]:
     """Today's metrics of the kept logits; ArraysError where labels or forget set are not the scenario's."""
     classes = scenario.num_classes
     train, test = kept.logits("train.logits", classes), kept.logits("test.logits", classes)
@@ -35,9 +35,9 @@ def rescored(scenario: Scenario, record: Record, kept: Kept) -> dict[str, Measur
     test_labels = kept.labels("test.labels", len(test), classes)
     if scenario.attack_fit_samples > MOST_FITTED:
         raise ArraysError(f"attack_fit_samples is {scenario.attack_fit_samples:,}, too many to repeat the attack")
-    sets = _sets(scenario, record.cell.seed, labels, test_labels, kept)
-    _check_data(scenario, record.cell.seed, sets, test_labels)
-    return scores(train, test, test_labels, sets, scenario.attack_fit_samples, record.cell.seed)
+    sets = _sets(scenario, claim.seed, labels, test_labels, kept)
+    _check_data(scenario, claim.seed, sets, test_labels)
+    return scores(train, test, test_labels, sets, scenario.attack_fit_samples, claim.seed)
 
 
 def _sets(scenario: Scenario, seed: int, labels: Tensor, test_labels: Tensor, kept: Kept) -> ForgetSets:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from benchmark.checking.claim import Claim
 from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
 from benchmark.metrics import removal
 from benchmark.running.arrays import ArraysError
-from benchmark.running.records import Record
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 
 #: What takes features, the judge, or the generator.
 NOT_KEPT = {
+    "pul.at-quality": "features",
     "judge.error": "the judge",
     "judge.false-positives": "the judge",
     "judge.false-negatives": "the judge",
@@ -25,7 +26,7 @@ NOT_KEPT = {
 }
 
 
-def rescored(scenario: GanFeatureRemoval, record: Record, kept: Kept) -> dict[str, Measured]:
+def rescored(scenario: GanFeatureRemoval, claim: Claim, kept: Kept) -> dict[str, Measured]:
     """Today's metrics of the judge's scores; PUL at quality with the distances that the record has.
 
     ArraysError where there are not as many images as the scenario makes.
@@ -37,17 +38,18 @@ def rescored(scenario: GanFeatureRemoval, record: Record, kept: Kept) -> dict[st
     found = {
         "undesired.before": removal.share(before),
         "pul": pul,
-        "pul.at-quality": _at_quality(record, pul),
         "undesired.after": removal.share(scores > 0),
     }
-    if any("not finite" in flag for flag in record.flags):  # its images show nothing
+    if claim.groups is not None:  # of predictions from elsewhere nobody has measured the distances
+        found["pul.at-quality"] = _at_quality(claim, pul)
+    if any("not finite" in flag for flag in claim.flags):  # its images show nothing
         found |= {name: Measured(None, 0) for name in ("pul", "pul.at-quality", "undesired.after")}
     return found
 
 
-def _at_quality(record: Record, pul: Measured) -> Measured:
+def _at_quality(claim: Claim, pul: Measured) -> Measured:
     """From the record's own FID and how that compares with the filtered original's."""
-    fid, ratio = (record.metrics.get(name) for name in ("fid", "fid.ratio"))
+    fid, ratio = (claim.metrics.get(name) for name in ("fid", "fid.ratio"))
     if fid is None or ratio is None or fid.value is None or not ratio.value:
         return Measured(None, pul.n)
     return removal.at_quality(pul, Measured(fid.value, fid.n), Measured(fid.value / ratio.value, fid.n))

@@ -92,11 +92,15 @@ def _print_left_out(found: Verification, console: Console) -> None:
     unseen = sum(tally.unseen for tally in found.tallies.values())
     older = sum(tally.older for tally in found.tallies.values())
     moved = sum(tally.moved for tally in found.tallies.values())
+    absent = sum(tally.absent for tally in found.tallies.values())
+    foreign = sum(tally.foreign for tally in found.tallies.values())
     bare = sum(tally.records - tally.kept for tally in found.tallies.values())
     for count, what in (
         (bare, "records have no outputs here, so that their metrics were not scored again"),
         (unseen, "records: their data is not at hand, so that its checksum was not compared"),
         (older, "records were made by other declared versions of task or method"),
+        (absent, "records: their method is from outside and not installed here: what it declares was not checked"),
+        (foreign, "records: their data set is somebody's own and not known here: what depends on it was not checked"),
         (moved, "records were made by code that has moved since: current ones would be made again by a run"),
     ):
         if count:

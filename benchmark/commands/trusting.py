@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +20,10 @@ from benchmark.commands.options import (
     names,
     within,
 )
+from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @app.command(
@@ -70,13 +76,75 @@ def reproduce(record: Annotated[Path, typer.Argument(help="A record's file.")]) 
     exit_with(run_again(record, make_console()))
 
 
-@app.command(epilog="Examples: amendbench verify | amendbench verify --suite embedded --task class-forget")
+@app.command(
+    epilog="Examples: amendbench verify | amendbench verify --suite embedded --task class-forget | "
+    "amendbench verify scrub.amendbench.zip | amendbench verify scrub.amendbench.zip --accept"
+)
 def verify(
-    suite: Annotated[str | None, typer.Option(help="One suite's folder; all if left out.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A submission; the whole results folder if left out.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="One suite's folder, all if left out; for a submission its suite's TOML file.")
+    ] = None,
     task: TaskOption = None,
     results: ResultsOption = Path("results"),
+    accept: Annotated[
+        bool,
+        typer.Option("--accept", help="Keep the submission below the results, if all that can be verified agrees."),
+    ] = False,
 ) -> None:
-    """Score stored predictions with today's metrics, and check every record's schema, hash and digest."""
+    """Score stored predictions with today's metrics: of every record, whose hashes are checked too, or of a submission.
+
+    Exit codes: 0 all agrees, 1 something is wrong or differs, 2 bad input, 3 there was nothing that could be verified.
+    """
+    if file is not None:
+        _verify_file(file, suite, task, results, accept=accept)
+        return
+    if accept:
+        raise InputError("accept is for a submission: amendbench verify NAME.amendbench.zip --accept")
+    _verify_folder(results, suite, task)
+
+
+def _verify_file(file: Path, suite: str | None, task: str | None, results: Path, *, accept: bool) -> None:
+    """Score one submission; keep it where that was asked for and nothing speaks against it."""
+    if task is not None:
+        raise InputError(f"task is {task!r}, but a submission names its own: leave it out")
+    from rich.markup import escape
+
+    from benchmark.checking.outcome import print_outcome
+    from benchmark.checking.submitted import score
+    from benchmark.submissions.accepted import accept as keep
+    from benchmark.submissions.archive import open_archive
+    from benchmark.submissions.current import suite_of
+
+    console = make_console()
+    archive = open_archive(file)
+    told = suite_of(archive.submission, suite)
+    with _progress("cells", console) as report:
+        found = score(archive, told, report)
+    print_outcome(found, file, console)
+    if accept and not found.exit_code:
+        console.print(
+            f"kept in {escape(str(keep(found.verified, archive.content, results)))}; boards: amendbench report"
+        )
+    elif accept:
+        console.print("[red]not accepted[/]")
+    exit_with(found.exit_code)
+
+
+def _verify_folder(results: Path, suite: str | None, task: str | None) -> None:
+    from benchmark.checking.verify import print_verification
+    from benchmark.checking.verify import verify as check_all
+
+    console = make_console()
+    with _progress("files", console) as report:
+        found = check_all(results, suite, task, report)
+    print_verification(found, console)
+    exit_with(found.exit_code)
+
+
+@contextmanager
+def _progress(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar while it lasts; yields what is called with how much is done, and of how much."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -86,13 +154,7 @@ def verify(
         TimeRemainingColumn,
     )
 
-    from benchmark.checking.verify import print_verification
-    from benchmark.checking.verify import verify as check_all
-
-    console = make_console()
-    columns = (TextColumn("files"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        bar = progress.add_task("files", total=None)
-        found = check_all(results, suite, task, lambda done, total: progress.update(bar, completed=done, total=total))
-    print_verification(found, console)
-    exit_with(found.exit_code)
+        bar = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -32,11 +32,12 @@ class MetricCell(msgspec.Struct, frozen=True):
     by_seed: dict[int, float] = {}
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a row comes from, so that it can be made again.
 
     ``records`` below the results folder and their hashes, ``seeds`` all those of the row, ``failed`` those of them
-    without a result. ``environments``: each of those that its records were made in, as often as not one.
+    without a result. ``environments``: each of those that its records were made in, as often as not one. ``external``:
+    the method came from outside.
     """
 
     settings: dict[str, Any]
@@ -51,6 +52,7 @@ class Origin(msgspec.Struct, frozen=True):
     environments: list[dict[str, str]]
     data: list[str]
     created: tuple[str, str]
+    external: bool = False
 
 
 class GroupCell(msgspec.Struct, frozen=True):
@@ -126,6 +128,7 @@ def origin(records: Sequence[Record]) -> Origin:
         environments=[dict(environment) for environment in environments],
         data=sorted({record.data for record in records}),
         created=(min(record.created for record in records), max(record.created for record in records)),
+        external=first.external,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +22,8 @@ from benchmark.tasks import TASKS, Task
 RowStatus = Literal["ok", "partial", "unreliable", "outdated", "failed", "timeout", "out-of-memory", "disqualified"]
 #: Rows that are shown below the ranked ones: not all of their cells have a result.
 UNRANKED = ("partial", "failed", "timeout", "out-of-memory", "disqualified")
+#: What is said of a row whose method is not known here and need not be.
+ABSENT = "its method came from outside and is not installed here: whether its code is still the same cannot be told"
 KIND_ORDER = {"reference": 0, "paper": 1, "baseline": 1, "cheat": 2}
 #: Tracks in the order of the board; rows of any other, or of which none is known, come after them.
 TRACKS = ("yes/yes", "no/yes", "yes/no", "no/no")
@@ -31,7 +33,8 @@ class Row(msgspec.Struct, frozen=True):
     """One method in one scenario: ``n`` clusters (base models), ``cells`` records, ``units`` amended.
 
     ``access`` gives the mean counts of what was read by view, summed over requests; ``code`` is ``moved`` where the
-    source has changed since and the declared versions have not. ``track`` says what information was used
+    source has changed since and the declared versions have not, ``absent`` where the method is from outside and not
+    installed here. ``track`` says what information was used
     where rows compete only with their equals, empty in tasks without tracks. ``rank`` counts from 1 among the ranked
     rows of the scenario and track, by the metric ``rank_by``, ``rank_label_free`` among those of them that declare to
     read no label; None for rows that are not ranked. ``choice``: how states were chosen, where they were; ``groups``:
@@ -51,7 +54,7 @@ class Row(msgspec.Struct, frozen=True):
     metrics: dict[str, MetricCell]
     cost: CostCell
     access: dict[str, dict[str, float]]
-    code: Literal["current", "moved"]
+    code: Literal["current", "moved", "absent"]
     devices: list[str]
     label_free: bool
     track: str
@@ -181,7 +184,7 @@ def _row(
         metrics=metrics,
         cost=aggregates.cost(good, references),
         access=aggregates.access(good),
-        code="current" if all(_code_is_current(task, record.cell) for record in records) else "moved",
+        code=_code(task, records),
         devices=sorted({record.environment.get("device", "") for record in records}),
         label_free=METHODS.has(first.method, task.name) and METHODS.get(first.method, task.name).access.label_free,
         track=_track(task, scenario, first.method),
@@ -221,10 +224,10 @@ def _status(records: list[Record], block_reasons: list[str], suite: Suite | None
             status = record.status
         reasons += [f"seed {record.cell.seed}: {flag}" for flag in record.flags]
     gone = not METHODS.has(records[0].cell.method, records[0].cell.task)
-    if gone:
+    absent = gone and records[0].cell.external
+    if gone and not absent:
         reasons.append("this method is no longer there; delete its folder below the results, if it is not to come back")
-    if gone and status == "ok":
-        status = "outdated"
+        status = "outdated" if status == "ok" else status
     if status == "ok" and any(outdated(record.cell) for record in records):
         status = "outdated"
         reasons.append("the declared version of the task or the method is a newer one")
@@ -232,30 +235,39 @@ def _status(records: list[Record], block_reasons: list[str], suite: Suite | None
         status = "outdated"
         reasons.append("the suite's settings or hyper-parameters are others now")
     reasons += block_reasons
-    return ("unreliable" if status == "ok" and reasons else status), reasons
+    return ("unreliable" if status == "ok" and reasons else status), [*reasons, *([ABSENT] if absent else [])]
 
 
 def outdated(cell: Cell | EnsembleRecord) -> bool:
     """Whether the declared version of the task or the method is another one now."""
-    task, method = TASKS.get(cell.task), METHODS.get(cell.method, cell.task)
-    return cell.versions != {"task": task.version, "method": method.version}
+    task = TASKS.get(cell.task)
+    if cell.external and not METHODS.has(cell.method, cell.task):
+        return cell.versions.get("task") != task.version
+    return cell.versions != {"task": task.version, "method": METHODS.get(cell.method, cell.task).version}
 
 
 def changed(cell: Cell | EnsembleRecord, suite: Suite) -> bool:
-    """Whether the suite has other settings or hyper-parameters now, or neither the scenario nor the method."""
+    """Whether the suite has other settings or hyper-parameters now, or neither the scenario nor the method.
+
+    A method from outside need not be in the suite: it has its defaults, which are known where it is installed.
+    """
     scenario = suite.scenarios.get(cell.scenario)
-    if scenario is None or cell.method not in scenario.methods:
+    if scenario is None or (cell.method not in scenario.methods and not cell.external):
         return True
     try:
         settings = msgspec.convert(cell.settings, type(scenario.settings))
     except msgspec.ValidationError:
         return True
+    if cell.external and not METHODS.has(cell.method, cell.task):
+        return settings != scenario.settings
     defaults = METHODS.get(cell.method, cell.task).defaults()
     parameters = {**defaults, **cell.parameters}  # a later parameter's default: as before
-    return settings != scenario.settings or scenario.methods[cell.method] != parameters
+    return settings != scenario.settings or scenario.methods.get(cell.method, defaults) != parameters
 
 
-def _code_is_current(task: Task, cell: Cell) -> bool:
-    if not METHODS.has(cell.method, task.name):
-        return False
-    return cell.digests == digests(task.implementation, METHODS.get(cell.method, task.name).module)
+def _code(task: Task, records: Sequence[Record]) -> Literal["current", "moved", "absent"]:
+    method = records[0].cell.method
+    if not METHODS.has(method, task.name):
+        return "absent" if records[0].cell.external else "moved"
+    now = digests(task.implementation, METHODS.get(method, task.name).module)
+    return "current" if all(record.cell.digests == now for record in records) else "moved"

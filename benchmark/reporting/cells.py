@@ -154,8 +154,12 @@ def reads(row: Row) -> str:
 
 
 def note(row: Row) -> str:
-    """What a reader must know of the row: status, and code that has moved on."""
-    marks: list[str] = [row.status] if row.status != "ok" else []
-    if row.code == "moved":
-        marks.append("code moved")
-    return ", ".join(marks)
+    """What a reader must know of the row: its status, and its source."""
+    return ", ".join([*([row.status] if row.status != "ok" else []), *source(row)])
+
+
+def source(row: Row) -> list[str]:
+    """What a reader must know of the method's source: whose it is, that it has moved on, that it is not here."""
+    marks = ["from outside"] if row.origin.external else []
+    said = {"moved": ["code moved"], "absent": ["not installed here"]}
+    return [*marks, *said.get(row.code, [])]

@@ -31,7 +31,8 @@ def ensemble_tables(records: list[EnsembleRecord], suite: Suite | None) -> list[
 def _table(records: list[EnsembleRecord], device: str, suite: Suite | None) -> list[str]:
     task = TASKS.get(records[0].task)
     first = next((record for record in records if record.method == task.reference), records[0])
-    others = ",".join(sorted(r.method for r in records if r.kind != "reference")) or task.reference
+    named = (f"FILE.py:{r.method}" if r.external else r.method for r in records if r.kind != "reference")
+    others = ",".join(sorted(named)) or task.reference
     where = "" if device == "cpu" else f" DEVICE={device}"
     command = f"make bench TASK={first.task} SUITE={first.suite} SCENARIOS={first.scenario} METHODS={others}"
     lines = [
@@ -94,8 +95,11 @@ def _note(record: EnsembleRecord, first: EnsembleRecord, suite: Suite | None) ->
     """What a reader must know of the row: flags, what has changed since, and other models than the table's."""
     marks = [escape(flag) for flag in record.flags]
     task, known = TASKS.get(record.task), METHODS.has(record.method, record.task)
-    if not known or outdated(record) or (suite is not None and changed(record, fixed(suite))):
+    gone = not known and not record.external
+    if gone or outdated(record) or (suite is not None and changed(record, fixed(suite))):
         marks.append("outdated")
+    if record.external:
+        marks.append("from outside" if known else "from outside, not installed here")
     current = digests(task.implementation, METHODS.get(record.method, record.task).module) if known else {}
     if known and record.digests != {**current, "comparison": digest("benchmark.metrics.ensembles")}:
         marks.append("code moved")

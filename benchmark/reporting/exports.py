@@ -152,6 +152,7 @@ def json_table(sheet: Sheet) -> str:
         "columns": sheet.columns,
         "metrics": {name: _described(one) for name, one in known.items()},
         **shared._asdict(),
+        **({"submitted": sheet.submitted} if sheet.submitted else {}),
     }
     head = [f"{_json(name)}:{_json(value)}" for name, value in about.items()]
     return "{" + ",\n".join(head) + ',\n"rows":[\n' + rows + "\n]}\n"
@@ -202,7 +203,7 @@ def _row(sheet: Sheet, line: Line, shared: Shared) -> dict[str, Any]:
 
 
 def _origin(origin: Origin, folder: str, shared: Shared) -> dict[str, Any]:
-    found = msgspec.structs.asdict(origin)
+    found = {name: value for name, value in msgspec.structs.asdict(origin).items() if name != "external" or value}
     found["settings"] = _number_in(shared.settings, origin.settings)
     found["environments"] = [_number_in(shared.environments, environment) for environment in origin.environments]
     found["records"] = {path.removeprefix(f"{folder}/"): digest for path, digest in origin.records.items()}

@@ -20,6 +20,7 @@ from benchmark.reporting.ranking import Ranking
 from benchmark.reporting.runtime import runtime_table
 from benchmark.reporting.selection import how_ranked, selection_table
 from benchmark.reporting.sheet import Entry, Line, Sheet
+from benchmark.reporting.submitted import submitted_tables
 from benchmark.reporting.sweeps import TASK as TUNED
 from benchmark.reporting.tables import figure, folded, method, table
 from benchmark.reporting.text import command_text, escape
@@ -100,7 +101,7 @@ def _scenario(material: Material, sheet: Sheet, path: str) -> list[str]:
         "",
     ]
     lines += [*how_ranked(sheet.task, rows), *how_measured(settings, rows), *_board(sheet)]
-    lines += folded(*_differences(sheet))
+    lines += [*folded(*_differences(sheet)), *submitted_tables(sheet.task, sheet.submitted)]
     drawn = material.drawings_of(sheet.task.name, scenario)
     lines += [line for drawing in drawn if drawing.kind not in FOLDED for line in figure(drawing)]
     more = [line for drawing in drawn if drawing.kind in FOLDED for line in figure(drawing)]

@@ -18,8 +18,10 @@ from benchmark.reporting.measured import setting_of, settings_of
 from benchmark.reporting.overview import Scored, overview
 from benchmark.reporting.ranking import Ranking, rankings
 from benchmark.reporting.sheet import Sheet, sheets
+from benchmark.reporting.submitted import with_submissions
 from benchmark.running.ensembles import EnsembleRecord, read_all
 from benchmark.running.records import OTHERS, RecordStore
+from benchmark.submissions.accepted import accepted
 from benchmark.suite import Suite, load_suite, suite_names
 from benchmark.tasks import TASKS
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
@@ -97,7 +99,7 @@ def _drawn_apart(materials: Sequence[Material]) -> list[Material]:
 def _suite(name: str, suite: Suite | None, store: RecordStore, compared: Sequence[EnsembleRecord]) -> Material:
     records = list(store.all(name))
     rows = sorted(build_board(records, suite), key=lambda row: list(TASKS).index(row.task))
-    own = sheets(name, rows)
+    own = with_submissions(sheets(name, rows), accepted(store.root, name), records, suite)
     scored, ranked = overview(rows), rankings(rows)
     drawn = [] if name in TOYS else board_drawings(name, own, scored, ranked)
     return Material(

@@ -15,6 +15,7 @@ from benchmark.reporting.aggregates import MetricCell
 from benchmark.reporting.board import UNRANKED, Row
 from benchmark.reporting.comparisons import Comparison, compared_with, key, tied_with_best, to_reference
 from benchmark.reporting.selection import ranked_by
+from benchmark.reporting.submitted import Submitted
 from benchmark.tasks import TASKS, Task
 
 
@@ -59,7 +60,8 @@ class Line:
 class Sheet:
     """The board of one suite's scenario: ``columns`` are names of metrics, ``ranked_by`` that of the first of them.
 
-    ``command`` makes all of it again, ``devices`` says in words on what it was made.
+    ``command`` makes all of it again, ``devices`` says in words on what it was made. ``submitted``: predictions from
+    elsewhere, which are no lines of the board.
     """
 
     suite: str
@@ -68,6 +70,7 @@ class Sheet:
     columns: tuple[str, ...]
     ranked_by: str
     lines: tuple[Line, ...]
+    submitted: tuple[Submitted, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,9 +91,10 @@ class Sheet:
         return f"{self._command} SEEDS={max(row.cells for row in self.rows)}{devices}"
 
     def command_of(self, row: Row) -> str:
-        """What makes one row again, and the references beside it."""
+        """What makes one row again, and the references beside it; in whose file one from outside is, is not known."""
         device = "" if row.device == "cpu" else f" DEVICE={row.device}"
-        return f"{self._command} METHODS={row.method} SEEDS={max(row.origin.seeds) + 1}{device}"
+        method = f"FILE.py:{row.method}" if row.origin.external else row.method
+        return f"{self._command} METHODS={method} SEEDS={max(row.origin.seeds) + 1}{device}"
 
     @property
     def _command(self) -> str:

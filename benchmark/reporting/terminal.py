@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -13,14 +14,18 @@ from rich.table import Table
 from benchmark.reporting import cells
 from benchmark.reporting.board import Row
 from benchmark.reporting.report import render
-from benchmark.tasks import TASKS
+from benchmark.reporting.submitted import Submitted, by_metric
+from benchmark.tasks import TASKS, Task
 
 #: Width in characters from which on a terminal shows all of the headline columns.
 WIDE = 220
 
 
-def print_board(rows: list[Row], console: Console) -> None:
-    """One table a scenario; references above, cheats below, the rest ranked. Narrow terminals get fewer columns."""
+def print_board(rows: list[Row], console: Console, submitted: Mapping[str, Sequence[Submitted]] | None = None) -> None:
+    """One table a scenario; references above, cheats below, the rest ranked. Narrow terminals get fewer columns.
+
+    ``submitted``: predictions from elsewhere by scenario, which stand below its table.
+    """
     for (task, scenario), group in groupby(rows, key=lambda row: (row.task, row.scenario)):
         block = list(group)
         console.print(_table(task, scenario, block, 99 if console.width >= WIDE else 6 if console.width >= 130 else 2))
@@ -28,6 +33,21 @@ def print_board(rows: list[Row], console: Console) -> None:
             for reason in row.reasons[:3]:
                 console.print(f"  [yellow]{escape(row.method)}[/]: {escape(reason)}")
         console.print()
+        if submitted and scenario in submitted:
+            console.print(_submitted(TASKS.get(task), submitted[scenario]))
+
+
+def _submitted(task: Task, found: Sequence[Submitted]) -> Table:
+    table = Table(title="submitted, not ranked", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("method", no_wrap=True)
+    for heading in ("n", "reported", "verified", "s, as reported"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for one, entry in by_metric(found):
+        numbers = [cells.interval(entry.reported), cells.interval(entry.verified), cells.seconds(one.seconds)]
+        table.add_row(cells.heading(entry.name, task), escape(one.method), str(one.n), *numbers, entry.verdict)
+    return table
 
 
 def publish(results: Path, reports: Path, console: Console) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmark.metrics.catalogue import metric
-from benchmark.reporting.board import Row
+from benchmark.reporting.board import ABSENT, Row
 from benchmark.reporting.latex.text import breakable, shortened
 from benchmark.reporting.sheet import Sheet
 
 MOVED = "code moved: source has changed since the run, the declared versions have not"
+OUTSIDE = "from outside: a method that is none of AmendBench's own"
 #: How many of a row's reasons are shown, and characters of each; all of them are in the other formats.
 REASONS, LONGEST_REASON = 2, 160
 
@@ -42,7 +43,8 @@ def _told(sheet: Sheet, row: Row) -> list[str]:
     found = [f"{row.status}{_because(row.reasons)}"] if row.status != "ok" else []
     if row.rank_by != sheet.ranked_by:
         found.append(f"ranked by {metric(row.rank_by).label}")
-    return [*found, MOVED] if row.code == "moved" else found
+    found += [OUTSIDE] if row.origin.external else []
+    return [*found, *{"moved": [MOVED], "absent": [ABSENT]}.get(row.code, [])]
 
 
 def _because(reasons: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
 from benchmark.reporting.latex.columns import SEPARATION, WIDTH, Column, beside, headed, parts
 from benchmark.reporting.latex.notes import notes
+from benchmark.reporting.latex.submitted import submitted_tables
 from benchmark.reporting.latex.text import breakable, number, number_width, shortened, tex, width
 from benchmark.reporting.sheet import Entry, Line, Sheet
 from benchmark.reporting.text import command_text, file_name
@@ -45,7 +46,8 @@ def latex_table(sheet: Sheet) -> str:
         f"% Made again by: {command_text(sheet.command)}",
     ]
     tables = [_table(sheet, own, blocks, i, marks.texts) for i, own in enumerate(floats)]
-    return "\n".join([*head, *(line for table in tables for line in table)]) + "\n"
+    lines = [*head, *(line for table in tables for line in table), *submitted_tables(sheet, label(sheet))]
+    return "\n".join(lines) + "\n"
 
 
 def label(sheet: Sheet) -> str:

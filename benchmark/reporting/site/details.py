@@ -17,7 +17,7 @@ from benchmark.discovery import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
 from benchmark.reporting.aggregates import MetricCell
-from benchmark.reporting.board import Row
+from benchmark.reporting.board import ABSENT, Row
 from benchmark.reporting.overview import reads
 from benchmark.reporting.sheet import Line, Sheet
 from benchmark.reporting.site.table import Block, Shared
@@ -205,10 +205,10 @@ def _groups(row: Row, shared: Shared) -> Block | None:
 
 def _versions(row: Row) -> Block:
     origin = row.origin
-    moved = "source has changed since the run, while the declared versions have not" if row.code == "moved" else ""
+    said = {"moved": "source has changed since the run, while the declared versions have not", "absent": ABSENT}
     own = {
         **{f"version of the {name}": str(version) for name, version in origin.versions.items()},
-        "code": moved or "as it was when the row was made",
+        "code": said.get(row.code, "as it was when the row was made"),
         "git commit": ", ".join(dict.fromkeys(e["commit"] for e in origin.environments if e.get("commit"))),
         "data (checksum)": ", ".join(origin.data),
         "made": " to ".join(dict.fromkeys(moment[:10] for moment in origin.created)),

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmark.metrics.catalogue import metric
+from benchmark.reporting import cells
 from benchmark.reporting.findings import note
 from benchmark.reporting.front import TOYS
 from benchmark.reporting.overview import Scored
@@ -22,6 +23,7 @@ from benchmark.reporting.site.published import published_blocks
 from benchmark.reporting.site.rows import task_table
 from benchmark.reporting.site.table import BoardTable
 from benchmark.reporting.site.text import inline, json_text, markdown
+from benchmark.reporting.submitted import by_metric, explained
 from benchmark.reporting.text import file_name
 from benchmark.tasks import TASKS
 
@@ -40,6 +42,8 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
     )
     found.filters |= {"markdown": markdown, "inline": inline, "json": json_text, "file_name": file_name}
+    found.filters |= {"seconds": cells.seconds, "interval": cells.interval, "heading": cells.heading}
+    found.filters |= {"by_metric": by_metric}
     return found
 
 
@@ -91,6 +95,8 @@ class Pages:
             table=self._tables[task],
             albums=albums(drawn, kept, self.pictures, self.site),
             published=published_blocks(self.published.get(task, [])),
+            submitted=[sheet for sheet in own if sheet.submitted],
+            submissions_explained=explained(own[0].task),
             notes=_notes(own),
             glossary=[metric(name) for name in names],
         )

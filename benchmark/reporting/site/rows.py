@@ -164,9 +164,9 @@ def _status_badge(row: Row) -> tuple[tuple[str, str], ...]:
 
 
 def _note(row: Row) -> Cell:
-    """Status and reasons, and whether code has moved on."""
-    moved = ("code moved",) if row.code == "moved" else ()
-    return Cell("", row.status if row.status != "ok" else "", badges=_status_badge(row), lines=(*row.reasons, *moved))
+    """Status and reasons, and what is to be said of the source."""
+    lines = (*row.reasons, *cells.source(row))
+    return Cell("", row.status if row.status != "ok" else "", badges=_status_badge(row), lines=lines)
 
 
 def _values(sheet: Sheet, line: Line, names: Sequence[str]) -> dict[str, Cell]:
