@@ -5,6 +5,7 @@ VENV    ?= .venv
 TASK    ?=
 SUITE   ?= embedded
 METHODS ?=
+METHOD  ?=
 SCENARIOS ?=
 SEEDS   ?= 3
 JOBS    ?=
@@ -20,7 +21,7 @@ READY := $(VENV)/.ready
 BENCH := $(VENV)/bin/amendbench
 
 which   = $(if $(TASK),--task '$(TASK)') --suite '$(SUITE)'
-chosen  = $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(METHODS),--methods '$(METHODS)')
+chosen  = $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(METHODS),--methods '$(METHODS)') $(if $(METHOD),--method '$(METHOD)')
 where   = --results '$(RESULTS)' --reports '$(REPORTS)'
 how     = $(if $(JOBS),--jobs '$(JOBS)') --device '$(DEVICE)'
 engine  = --engine '$(ENGINE)' $(if $(CLUSTER),--cluster '$(CLUSTER)')
@@ -33,7 +34,7 @@ help: ## show this help
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo '  bench takes TASK, SUITE=embedded, SCENARIOS, METHODS (a,b), SEEDS=3, JOBS, DEVICE=cpu, RESULTS, REPORTS, FRESH=1, ENSEMBLE=32, ENGINE=slurm, CLUSTER'
+	@echo '  bench takes TASK, SUITE=embedded, SCENARIOS, METHODS (a,b), METHOD=mine.py:name, SEEDS=3, JOBS, DEVICE=cpu, RESULTS, REPORTS, FRESH=1, ENSEMBLE=32, ENGINE=slurm, CLUSTER'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

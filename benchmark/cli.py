@@ -15,14 +15,14 @@ from typing import Any
 
 import typer
 
-from benchmark.commands import running, showing, speed, trusting
+from benchmark.commands import amend, data, methods, running, showing, speed, submit, trusting
 from benchmark.commands.options import app
 from benchmark.errors import InputError, WorkersLost
 from benchmark.running.records import NotKept
 from benchmark.visible import log_visibly, visible
 from benchmark.weights import tensors_only
 
-__all__ = ["app", "main", "running", "showing", "speed", "trusting"]
+__all__ = ["amend", "app", "data", "main", "methods", "running", "showing", "speed", "submit", "trusting"]
 
 #: Of click, or of the copy of it that typer brings.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

@@ -1,7 +1,8 @@
 """Methods are found by reading source, not by importing it.
 
 ``methods/`` and ``baselines/`` import torch; a list of what is in them must not. Each file is parsed, and every
-function under ``@method(...)`` becomes a :class:`MethodInfo` with its hyper-parameters, types and defaults.
+function under ``@method(...)`` becomes a :class:`MethodInfo` with its hyper-parameters, types and defaults. Methods
+from outside (``benchmark.outside``) are read in the same way, and are of kind ``baseline`` unless they say another.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast, get_args
 
+from benchmark import outside
 from benchmark.contracts import Access, Kind, Method, MethodInfo, Parameter
 from benchmark.errors import InputError, unknown
 from benchmark.registry import Registry
@@ -21,6 +25,7 @@ from benchmark.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
+log = logging.getLogger("amendbench")
 PACKAGES: dict[str, Kind] = {"methods": "paper", "baselines": "baseline"}
 #: What a method may be called: it becomes the name of a folder.
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(\+[a-z0-9]+(-[a-z0-9]+)*)?")
@@ -36,13 +41,56 @@ def package_folder(name: str) -> Path:
 
 
 def scan() -> Iterator[MethodInfo]:
-    """Every declared method of the packages ``methods`` and ``baselines``."""
+    """Every declared method: of ``methods`` and ``baselines``, of packages that offer some, of files that are named.
+
+    InputError for a file that cannot be read or has a name that another method of the task has; a package of which
+    that is true is left out, with a warning: whatever is installed, everything else goes on.
+    """
+    known: dict[tuple[str, str], MethodInfo] = {}
     for package, kind in PACKAGES.items():
         for path in sorted(package_folder(package).glob("[!_]*.py")):
-            try:
-                yield from methods_of(path.read_text("utf-8"), f"{package}.{path.stem}", kind)
-            except (ValueError, SyntaxError) as error:
-                raise InputError(f"{package}/{path.name}: {error}") from error
+            found = _read(path, f"{package}.{path.stem}", kind, f"{package}/{path.name}")
+            known |= {(task, info.name): info for info in found for task in info.tasks}
+            yield from found
+    for module in outside.offered():
+        try:
+            yield from _added(outside.path_of(module), module, known)
+        except InputError as error:
+            log.warning("methods of the package %s are left out: %s", module.partition(".")[0], error)
+    for module, path in outside.files().items():
+        yield from _added(path, module, known)
+
+
+def from_outside(info: MethodInfo) -> bool:
+    """Whether a method is none of this repository's packages'."""
+    return info.module.partition(".")[0] not in PACKAGES
+
+
+def _read(path: Path, module: str, kind: Kind, where: str) -> list[MethodInfo]:
+    try:
+        return list(methods_of(path.read_text("utf-8"), module, kind))
+    except (ValueError, SyntaxError, OSError, RecursionError, MemoryError) as error:
+        raise InputError(f"{where}: {error or 'it is nested too deeply'}") from error
+
+
+def _added(path: Path | None, module: str, known: dict[tuple[str, str], MethodInfo]) -> list[MethodInfo]:
+    """The methods of a module from outside, which are added to ``known``; InputError where that cannot be."""
+    if path is None:
+        raise InputError(f"{module}: there is no such module")
+    found = _read(path, module, "baseline", path.name)
+    if not found:
+        raise InputError(f"{path.name}: it declares no method; a method is a function under @method(...)")
+    own: dict[tuple[str, str], MethodInfo] = {}
+    for key, info in (((task, each.name), each) for each in found for task in each.tasks):
+        if key in known or key in own:
+            other = (known | own)[key]
+            raise InputError(
+                f"{path.name}: {info.function}: task {key[0]} has a method {info.name!r} already "
+                f"({other.module}.{other.function}); choose another name"
+            )
+        own[key] = info
+    known |= own
+    return found
 
 
 def methods_of(source: str, module: str, kind: Kind) -> Iterator[MethodInfo]:
@@ -64,6 +112,7 @@ def _info(node: ast.FunctionDef, call: ast.Call, module: str, kind: Kind) -> Met
     name, tasks = _literal(call.args[0], where), arguments["tasks"]
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"{where}: {name!r} is no name; use lower-case letters, digits, - and a +variant")
+    _check_types(arguments, where)
     return MethodInfo(
         name=name,
         kind=arguments.get("kind") or kind,
@@ -80,10 +129,31 @@ def _info(node: ast.FunctionDef, call: ast.Call, module: str, kind: Kind) -> Met
     )
 
 
+def _check_types(arguments: Mapping[str, Any], where: str) -> None:
+    """ValueError unless every argument of ``@method`` is what it should be."""
+    tasks = arguments["tasks"]
+    several = isinstance(tasks, (tuple, list)) and tasks and all(isinstance(task, str) for task in tasks)
+    fine = {
+        "tasks": several or isinstance(tasks, str),
+        "access": isinstance(arguments["access"], Access),
+        "kind": arguments.get("kind") in (None, *get_args(Kind)),
+        "version": type(arguments.get("version", 1)) is int and arguments.get("version", 1) > 0,
+        **{name: isinstance(arguments.get(name, ""), str) for name in ("paper", "shares", "together")},
+    }
+    for name in arguments:
+        if not fine.get(name, False):
+            what = f"{name} cannot be {arguments[name]!r}" if name in fine else f"it takes no {name}"
+            raise ValueError(f"{where}: @method: {what}")
+
+
 def _literal(node: ast.expr, where: str) -> Any:
     """A literal, or a call of Access with literal arguments."""
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "Access":
-        return Access(**{word.arg or "": ast.literal_eval(word.value) for word in node.keywords})
+        given = {word.arg or "": ast.literal_eval(word.value) for word in node.keywords}
+        try:
+            return Access(*map(ast.literal_eval, node.args), **given)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{where}: {ast.unparse(node)}: {error}") from None
     try:
         return ast.literal_eval(node)
     except ValueError:
@@ -107,7 +177,13 @@ class MethodRegistry:
     kind = "method"
 
     def __init__(self, discover: Callable[[], Iterable[MethodInfo]]) -> None:
-        self._entries = Registry("method", lambda: ((f"{task}/{m.name}", m) for m in discover() for task in m.tasks))
+        self._discover = discover
+        self.forget()
+
+    def forget(self) -> None:
+        """Look again when somebody asks next: other files from outside are named now."""
+        found = self._discover
+        self._entries = Registry("method", lambda: ((f"{task}/{m.name}", m) for m in found() for task in m.tasks))
 
     def get(self, name: str, task: str | None = None) -> MethodInfo:
         """The method called ``name`` of ``task``; without a task the only one of that name.
@@ -141,7 +217,7 @@ METHODS = MethodRegistry(scan)
 
 def load(info: MethodInfo) -> Method:
     """Import a method's function; what the decorator saw must be what the source said."""
-    function = getattr(importlib.import_module(info.module), info.function)
+    function = getattr(_module(info), info.function)
     if info.name not in getattr(function, "amendbench_methods", {}):
         raise ValueError(f"{info.module}.{info.function} is not declared as method {info.name!r}")
     return cast(Method, function)
@@ -149,7 +225,12 @@ def load(info: MethodInfo) -> Method:
 
 def load_together(info: MethodInfo) -> Callable[..., list[nn.Module]]:
     """Import the function that answers several problems at once."""
-    return cast("Callable[..., list[nn.Module]]", getattr(importlib.import_module(info.module), info.together))
+    return cast("Callable[..., list[nn.Module]]", getattr(_module(info), info.together))
+
+
+def _module(info: MethodInfo) -> ModuleType:
+    named = info.module.startswith(outside.PREFIX)
+    return outside.imported(info.module) if named else importlib.import_module(info.module)
 
 
 def check_parameters(info: MethodInfo, given: Mapping[str, Any], where: str) -> dict[str, Any]:

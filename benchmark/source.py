@@ -1,7 +1,8 @@
 """Digests of source: what a result depends on, so that changed code never reads an old result as its own.
 
 A digest covers a module and every first-party module that it imports, directly or not. It is taken over the syntax
-tree without comments, docstrings and layout: reformatting changes nothing, and Python 3.11 to 3.13 agree.
+tree without comments, docstrings and layout: reformatting changes nothing, and Python 3.11 to 3.13 agree. Modules from
+outside that declare methods are covered in the same way, by names that say nothing of where they lie.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from benchmark import outside
 from benchmark.discovery import package_folder
+from benchmark.errors import InputError
 
 FIRST_PARTY = ("benchmark", "methods", "baselines")
 
@@ -43,7 +46,7 @@ def closure(module: str) -> tuple[str, ...]:
 def _path(module: str) -> Path | None:
     root, *rest = module.split(".")
     if root not in FIRST_PARTY:
-        return None
+        return outside.path_of(module)
     base = package_folder(root).joinpath(*rest)
     for path in (base / "__init__.py", base.with_suffix(".py")):
         if path.is_file():
@@ -55,7 +58,16 @@ def _path(module: str) -> Path | None:
 def _tree(module: str) -> ast.Module:
     path = _path(module)
     assert path is not None
-    return ast.parse(path.read_text("utf-8"))
+    try:
+        return ast.parse(path.read_text("utf-8"))
+    except (ValueError, SyntaxError) as error:
+        raise InputError(f"{path.name}: {error}") from error
+
+
+def forget() -> None:
+    """Read source again: for a process in which other files from outside are named now."""
+    for kept in (digest, closure, _path, _tree, _imports, _own_digest):
+        kept.cache_clear()
 
 
 @cache

@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 # tests/benchmark and tests/methods mirror the packages: below this folder their names would stand for the packages.
 sys.path[:] = [str(TESTS.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != TESTS)]
 
-from benchmark import environment  # noqa: E402
+from benchmark import environment, outside, source  # noqa: E402
 from benchmark.adversarial import drawn_from, train_gan  # noqa: E402
 from benchmark.contracts import Access, BiasProblem, GanProblem, GanRecipe, Ledger, Recipe  # noqa: E402
 from benchmark.data.feedback import Feedback  # noqa: E402
@@ -58,6 +58,21 @@ def cache_folder(shared_folder: Path) -> Iterator[Path]:
         patch.setenv("AMENDBENCH_CACHE", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
         yield folder
+
+
+@pytest.fixture
+def outsiders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """No method from outside is known before and after; what is given makes this process look again."""
+
+    def look_again() -> None:
+        for kept in (outside, source, METHODS):
+            kept.forget()
+
+    monkeypatch.setenv(outside.VARIABLE, "")
+    look_again()
+    yield look_again
+    monkeypatch.undo()
+    look_again()
 
 
 @pytest.fixture

@@ -37,7 +37,18 @@ def whole(text: str | int) -> int:
 TaskOption = Annotated[str | None, typer.Option(help="One task, for example class-forget; all if left out.")]
 SuiteOption = Annotated[str, typer.Option(help="A suite's name, or a path to a TOML file.")]
 ScenariosOption = Annotated[str | None, typer.Option(help="Scenarios, separated by commas; all if left out.")]
-MethodsOption = Annotated[str | None, typer.Option(help="Methods, separated by commas; all if left out.")]
+MethodsOption = Annotated[
+    str | None,
+    typer.Option(help="Methods, separated by commas, file.py:name among them; the suite's own if left out."),
+]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE.py:NAME",
+        help="A method that joins the others: of your own .py file, whose code is run (FILE.py: all that it declares), "
+        "or one that is installed. May be given several times.",
+    ),
+]
 SeedsOption = Annotated[int, typer.Option(parser=whole, metavar="N", help="Seeds 0 to N - 1 of every scenario.")]
 ResultsOption = Annotated[Path, typer.Option(help="Folder of the records.")]
 ReportsOption = Annotated[Path, typer.Option(help="Folder of the rendered reports.")]

@@ -34,8 +34,11 @@ def leaderboard(
 
     from benchmark.errors import unknown
     from benchmark.reporting.board import build_board
+    from benchmark.reporting.sheet import sheets
+    from benchmark.reporting.submitted import with_submissions
     from benchmark.reporting.terminal import print_board
     from benchmark.running.records import RecordStore
+    from benchmark.submissions.accepted import accepted
     from benchmark.suite import load_suite
     from benchmark.tasks import TASKS
 
@@ -44,11 +47,13 @@ def leaderboard(
     if task is not None:
         TASKS.get(task)
     defined = load_suite(suite)
-    rows = build_board(RecordStore(results).all(defined.name), defined, task)
+    records = list(RecordStore(results).all(defined.name))
+    rows = build_board(records, defined, task)
     if format == "json":
         print(json.dumps(msgspec.to_builtins(rows), indent=1))
     elif rows:
-        print_board(rows, make_console())
+        own = with_submissions(sheets(defined.name, rows), accepted(results, defined.name), records, defined)
+        print_board(rows, make_console(), {sheet.scenario: sheet.submitted for sheet in own if sheet.submitted})
     else:
         raise InputError(f"there are no such records in {results}; run: amendbench bench --suite {suite}")
 

@@ -55,7 +55,7 @@ FOLDER = "ensembles"
 KEEPS: Literal["forget-set outputs"] = "forget-set outputs"
 
 
-class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One method's ensemble in one scenario. ``n`` models on either side, ``examples`` in the forget set.
 
     ``metrics`` are means over the examples, None where an output is not finite; ``largest_epsilon`` is the largest
@@ -64,7 +64,7 @@ class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wall time of the method's call, ``exclusive`` where nothing else of the run shared its cores. ``members`` and
     ``reference`` are hashes over the outputs that were compared. ``intervals`` has the bounds of 95 % intervals of
     ``klom`` and ``epsilon`` over examples (:func:`benchmark.stats.bootstrap_interval`): what other examples would
-    give with these models, which all examples share. Older comparisons have none.
+    give with these models, which all examples share. Older comparisons have none. ``external``: as of a cell.
     """
 
     suite: str
@@ -92,6 +92,7 @@ class EnsembleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, str]
     created: str
     intervals: dict[str, tuple[Real, Real]] = {}
+    external: bool = False
 
 
 def fixed(suite: Suite) -> Suite:
@@ -187,6 +188,7 @@ def _compared(
         settings=cell.settings,
         method=cell.method,
         kind=cell.kind,
+        external=cell.external,
         parameters=cell.parameters,
         device=cell.device,
         n=n,

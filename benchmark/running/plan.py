@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from benchmark import environment
 from benchmark.contracts import seeds_together
-from benchmark.discovery import METHODS
+from benchmark.discovery import METHODS, from_outside
 from benchmark.errors import InputError
 from benchmark.running.records import Cell, Record, RecordStore
 from benchmark.source import digest
@@ -152,7 +152,7 @@ def _blanks(
                     suite=suite.name,
                     task=task.name,
                     scenario=scenario.name,
-                    settings=msgspec.to_builtins(scenario.settings),
+                    settings=settings_of(scenario.settings),
                     unit="",
                     seed=0,
                     method=method,
@@ -164,8 +164,15 @@ def _blanks(
                     digests=digests(task.implementation, info.module),
                     packages=environment.versions(),
                     keeps=keeps,
+                    external=from_outside(info),
                 ),
             )
+
+
+def settings_of(scenario: Any) -> dict[str, Any]:
+    """A scenario's settings as a record has them: what JSON gives back, lists where there were tuples."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(scenario))
+    return found
 
 
 def with_defaults(cell: Cell) -> Cell:
@@ -176,7 +183,7 @@ def with_defaults(cell: Cell) -> Cell:
     if cell.task not in TASKS or not METHODS.has(cell.method, cell.task):
         return cell
     try:
-        settings = msgspec.to_builtins(msgspec.convert(cell.settings, TASKS.get(cell.task).scenario))
+        settings = settings_of(msgspec.convert(cell.settings, TASKS.get(cell.task).scenario))
     except msgspec.ValidationError:
         return cell
     parameters = {**METHODS.get(cell.method, cell.task).defaults(), **cell.parameters}

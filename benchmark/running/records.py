@@ -31,8 +31,10 @@ LARGEST = 16 * 2**20
 NAME = re.compile(r"[^/\x00.][^/\x00]{0,150}")
 #: Folder below the results with what runs are at; nothing in it is published.
 RUN = ".run"
+#: Folder below the results with predictions from elsewhere that were accepted.
+SUBMISSIONS = "submissions"
 #: Folders below the results that hold something else than records.
-OTHERS = ("tuning", "ensembles", "gate", "speed", RUN)
+OTHERS = ("tuning", "ensembles", "gate", "speed", SUBMISSIONS, RUN)
 #: What is counted: up to the numbers that every reader of JSON takes.
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 #: What is beyond is no measurement; of smaller numbers products and squares are finite.
@@ -56,7 +58,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     ``versions`` are the declared ones of task and method; ``digests`` are of their source and its imports, and of
     what fixes threads and seeds; ``packages`` are installed versions. ``keeps``: the metrics of one amended model, or,
-    where it is a member of an ensemble, only its outputs on the forget set.
+    where it is a member of an ensemble, only its outputs on the forget set. ``external``: the method came from outside
+    (``benchmark.outside``), so that who reads the record need not have it.
     """
 
     suite: str
@@ -74,6 +77,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     digests: dict[str, str]
     packages: dict[str, str]
     keeps: Literal["metrics", "forget-set outputs"] = "metrics"
+    external: bool = False
 
     def __post_init__(self) -> None:
         # A default is left out of the encoding, and of the hash, if it is the very object: also after unpickling.

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import environment
-from benchmark.discovery import METHODS
 from benchmark.errors import InputError, unknown
+from benchmark.external import method_of
 from benchmark.running import orders, pool, session
 from benchmark.running.orders import Order, Submission
 from benchmark.running.plan import digests
@@ -64,7 +64,7 @@ def find(results: Path, hash: str) -> Submission:
 def _check_source(order: Order) -> None:
     cell = order.cell
     task = TASKS.get(cell.task)
-    info = METHODS.get(cell.method, cell.task)
+    info = method_of(cell)
     now = {"digests": digests(task.implementation, info.module), "packages": environment.versions()}
     for what, found in now.items():
         ordered = getattr(cell, what)

@@ -21,7 +21,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark import environment
+from benchmark import environment, outside
 from benchmark.errors import InputError
 from benchmark.files import write_atomically
 from benchmark.resources import Resources
@@ -184,6 +184,8 @@ def _submit_array(array: Array, submission: Submission, folder: Path, cluster: C
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=cluster.requeues)
     executor.update_parameters(**parameters(array, submission, cluster, after))
     results, variables = str(folder.parents[2]), {"AMENDBENCH_CACHE": str(environment.cache_root().resolve())}
+    if outside.files():
+        variables[outside.VARIABLE] = os.environ[outside.VARIABLE]
     chunks = [Chunk(results, submission.id, task.hashes, variables) for task in array.tasks]
     try:
         jobs = executor.submit_array(chunks)

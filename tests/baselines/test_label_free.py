@@ -129,11 +129,6 @@ def test_contract(name: str, kind: str, make: Make) -> None:
     check(name, kind, split_net, make)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_contract_with_batch_norm(name: str, make: Make) -> None:
-    check(name, "data", plain_net, make)
-
-
 def test_only_bad_teacher_and_the_original_go_without_labels() -> None:
     assert {name for name in NAMES if METHODS.get(name, "label-free-forget").access.label_free} == {
         "bad-teacher",
