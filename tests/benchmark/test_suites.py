@@ -73,6 +73,7 @@ def test_every_network_can_be_built_and_takes_its_data(what: Built) -> None:
 @pytest.mark.parametrize("name", ["resnet-small", "laf-cnn", "cmnist-mlp", "mlp-toy"])
 def test_the_small_ones_run(name: str) -> None:
     what = next(what for what in CLASSIFIERS if what[0] == name)
+    torch.manual_seed(0)
     model = build_classifier(name, what[2], what[1]).eval()
     assert sum(parameter.numel() for parameter in model.parameters()) < SMALL
     logits = model(torch.randn(3, *what[1]))
@@ -162,6 +163,80 @@ def test_label_agnostic_forgetting_has_the_papers_rates(
         (own,) = [s.methods[method] for s in found if s.settings.data == data]
         assert (own["epochs"], own["lr_unlearn"], own["lr_align"]) == rates
         assert (own["temperature"], own["latent_dim"]) == (temperature, 8 if "mnist" in data else 16)
+
+
+@pytest.mark.parametrize(
+    ("data", "epochs", "rates", "corrected"),
+    [
+        ("isic-2019", 150, (5e-3, 5e-3, 1e-3), ((1e-4, 10), (1e-4, 10), (1e-4, 10))),
+        ("bone-age", 100, (5e-3, 5e-3, 1e-3), ((1e-4, 10), (1e-4, 10), (1e-4, 10))),
+        ("imagenet-tench", 20, (5e-4, 5e-4, 1e-4), ((1e-4, 10), (1e-4, 10), (1e-4, 10))),
+        ("celeba-collar", 40, (5e-3, 5e-3, 1e-3), ((1e-4, 1), (2e-5, 1), (1e-4, 1))),
+    ],
+)
+def test_bias_correction_has_the_papers_rates(
+    data: str, epochs: int, rates: tuple[float, ...], corrected: tuple[tuple[float, int], ...]
+) -> None:
+    """Of VGG-16, ResNet-18 and EfficientNet-B0, which alone is trained with Adam."""
+    found = [s for s in load_suite("paper").scenarios.values() if s.settings.data == data]
+    assert [s.settings.model for s in found] == [
+        f"torchvision:{name}" for name in ("vgg16", "resnet18", "efficientnet_b0")
+    ]
+    for scenario, rate, own in zip(found, rates, corrected, strict=True):
+        recipe = scenario.settings.training
+        assert (recipe.epochs, recipe.lr, recipe.batch_size, recipe.weighted) == (epochs, rate, 128, True)
+        assert recipe.optimiser == ("adam" if "efficientnet" in scenario.settings.model else "sgd")
+        trained = {name: values for name, values in scenario.methods.items() if "epochs" in values}
+        assert {"rr-clarc", "a-clarc", "p-clarc-finetuned", "finetune"} <= set(trained)
+        assert {(v["lr"], v["epochs"], v["batch_size"]) for v in trained.values()} == {(*own, 64)}
+
+
+@pytest.mark.parametrize(
+    ("data", "known", "hidden"),
+    [
+        ("mnist", (0.1, 1000), (0.01, 200)),
+        ("cifar-10", (1e-4, 1000), (1e-4, 200)),
+        ("bffhq", (1e-4, 64), (1e-4, 64)),
+        ("waterbirds", (1e-4, 64), (1e-4, 64)),
+        ("celeba-blond", (1e-4, 64), (1e-4, 64)),
+        ("civil-comments", (1e-5, 10), (1e-5, 32)),
+    ],
+)
+def test_debiasing_has_the_papers_rates_and_batches(
+    data: str, known: tuple[float, int], hidden: tuple[float, int]
+) -> None:
+    """Samples of a class are those of a group, or pseudo-group, times their number in a class."""
+    expected = {"debias-known": known, "debias-unknown": hidden}
+    for scenario in (s for s in load_suite("paper").scenarios.values() if s.task in expected):
+        recipe = scenario.settings.training
+        if scenario.settings.data == data:
+            assert (recipe.lr, recipe.per_class) == expected[scenario.task]
+            assert recipe.weight_decay == (1e-4 if recipe.optimiser == "adamw" else 0.01)
+            assert recipe.optimiser == ("adamw" if data == "civil-comments" else "sgd")
+            assert scenario.methods["gerne"]["c"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "trained", "adapted", "unlearned", "alpha"),
+    [
+        ("mnist-class-8-stylegan2", 200_000, (200, 2001), 1001, 1),
+        ("afhq-cat", 200_000, (300, 5000), 3000, 10),
+        ("afhq-dog", 200_000, (300, 5000), 3000, 1),
+        ("afhq-wild", 200_000, (300, 5000), 3000, 100),
+        ("celeba-hq-bald", 360_000, (300, 5000), 4001, 0.8),
+        ("celeba-hq-eyeglasses", 360_000, (300, 9000), 4001, 0.8),
+    ],
+)
+def test_generator_unlearning_has_the_papers_steps(
+    name: str, trained: int, adapted: tuple[int, int], unlearned: int, alpha: float
+) -> None:
+    scenario = load_suite("paper").scenarios[name]
+    assert (scenario.settings.training.steps, scenario.settings.training.batch_size) == (trained, 16)
+    for method in ("atu-il2", "atu-nl2", "atu-el2"):
+        own = scenario.methods[method]
+        assert (own["models"], own["lam"], own["images"], own["scale"]) == (5, 5e8, 5000, "official")
+        assert (own["adapt_images"], own["adapt_steps"], own["steps"]) == (*adapted, unlearned)
+    assert (scenario.methods["atu-el2"]["gamma"], scenario.methods["atu-el2"]["alpha"]) == (100, alpha)
 
 
 # The docs.
