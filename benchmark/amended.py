@@ -78,7 +78,10 @@ def prepared(amendment: Amendment) -> Amendment:
     given = {**scenario.methods[amendment.method], **amendment.parameters}
     checked = check_parameters(info, given, f"hyper-parameters of {amendment.method}")
     methods = {**scenario.methods, amendment.method: checked}
-    changed = msgspec.structs.replace(scenario, methods=methods)
+    told = scenario.provenance[amendment.method]
+    by_hand = f"{told}; by hand: {', '.join(amendment.parameters)}" if amendment.parameters else told
+    provenance = {**scenario.provenance, amendment.method: by_hand}
+    changed = msgspec.structs.replace(scenario, methods=methods, provenance=provenance)
     suite = msgspec.structs.replace(amendment.suite, scenarios={scenario.name: changed})
     return replace(amendment, suite=suite, parameters=checked)
 

@@ -31,7 +31,7 @@ from benchmark.commands.own import (
     added,
     brought,
 )
-from benchmark.errors import InputError
+from benchmark.errors import InputError, unknown
 
 SetOption = Annotated[
     list[str] | None,
@@ -47,7 +47,7 @@ SetOption = Annotated[
 )
 def amend(
     task: Annotated[str, typer.Option(help="What is to be done, for example class-forget.")],
-    method: Annotated[str, typer.Option(help="By which method; amendbench list tells them.")],
+    method: Annotated[str, typer.Option(help="By which method: a name that amendbench list tells, or file.py:name.")],
     out: Annotated[Path, typer.Option(help="The folder that is made: weights, model card, records.")],
     data: DataOption = None,
     model: ModelOption = None,
@@ -98,14 +98,24 @@ def amend(
         raise InputError(f"seed must be at least 0, not {seed}")
     own = brought(data, task, model, given)
     assert own is not None
+    from benchmark.discovery import METHODS
     from benchmark.environment import cores
     from benchmark.files import check_writable
     from benchmark.running.session import check_device
+    from benchmark.suite import methods_of
 
     check_device(device)
     many = within(len(cores()) if threads is None else threads, 1, 1024, "threads")
     check_writable(out.absolute().parent)
-    suite = msgspec.structs.replace(added(own, "own", None, None), threads=many)
+    from benchmark.external import invited, with_methods
+
+    _, named = invited(None, [method])
+    if len(named) != 1:
+        raise InputError(f"method {method!r} names {len(named)} methods ({', '.join(named)}); name one")
+    (method,) = named
+    if not METHODS.has(method, task):
+        raise unknown(f"method of {task}", method, methods_of(task))
+    suite = msgspec.structs.replace(with_methods(added(own, "own", None), [method]), threads=many)
     from benchmark.amended import Amendment, NotWeights, amend, prepared
 
     (scenario,) = suite.scenarios.values()
@@ -135,7 +145,6 @@ def amend(
 def assigned(told: list[str], method: str, task: str) -> dict[str, Any]:
     """Hyper-parameters from texts NAME=VALUE; InputError for one that is none of the method's, or of another type."""
     from benchmark.discovery import METHODS
-    from benchmark.errors import unknown
 
     known = {p.name: p for p in METHODS.get(method, task).parameters}
     found: dict[str, Any] = {}

@@ -124,13 +124,11 @@ def brought(data: Path | None, task: str | None, model: str | None, given: Mappi
     return Brought(data, task, model, forget=forget, **others)
 
 
-def added(own: Brought, suite: str, scenarios: str | None, methods: list[str] | None) -> Suite:
-    """The suite of what was brought, restricted to ``methods``; InputError for what cannot be chosen with it."""
+def added(own: Brought, suite: str, scenarios: str | None) -> Suite:
+    """The suite of what was brought; InputError for what cannot be chosen with it."""
     from benchmark.own import add
-    from benchmark.suite import select
 
     if suite not in ("embedded", "own") or scenarios:
         wrong = "scenarios" if scenarios else "suite"
         raise InputError(f"--{wrong} has no effect with --data, which is a scenario of its own of the suite own")
-    chosen = add(own)
-    return select(chosen, own.task, None, methods) if methods else chosen
+    return add(own)

@@ -83,9 +83,9 @@ def _done(card: Card) -> Iterator[tuple[str, str]]:
     cell = card.amended.cell
     yield "task", card.task.name
     yield "amended", _unit(card)
-    yield "method", f"{card.info.name}, {card.info.paper}"
+    yield "method", f"{card.info.name}, {card.info.paper}" if card.info.paper else card.info.name
     yield "hyper-parameters", ", ".join(f"{k} = {v}" for k, v in cell.parameters.items()) or "none"
-    yield "they are", card.provenance
+    yield "how they were chosen", card.provenance
     yield "what it may read", str(card.info.access)
     yield "network", str(cell.settings["model"])
     yield "base model", f"weights {card.base}" if card.base else "trained here, by the recipe in the record"

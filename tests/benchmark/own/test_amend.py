@@ -60,7 +60,13 @@ def test_amended_weights_come_with_a_card_and_records(given: list[str], weights:
     assert not torch.equal(before["11.weight"], after["11.weight"])
     build_classifier("lenet", 3, (3, 16, 16)).load_state_dict(after)
     card = (out / "MODEL_CARD.md").read_text()
-    for expected in ("class-2 \\(tench\\)", "lr = 0.3", told["amended_weights_sha256"], "0 finch, 1 pike, 2 tench"):
+    for expected in (
+        "by hand: lr",
+        "class-2 \\(tench\\)",
+        "lr = 0.3",
+        told["amended_weights_sha256"],
+        "0 finch, 1 pike, 2 tench",
+    ):
         assert expected in card, expected
     retain = records["finetune"].metrics["accuracy.test.retain"].value
     assert f"| test retain (`accuracy.test.retain`) | {retain:.2f} % |" in card
