@@ -256,6 +256,12 @@ def _build_base(scenario: Scenario, seed: int, setting: pool.Setting) -> None:
     TASKS.get(scenario.task).load().base_model(scenario.settings, seed, worker.make_context(setting))
 
 
+def _chosen(parameters: Mapping[str, Any], ranges: Mapping[str, Range], info: MethodInfo) -> dict[str, Any]:
+    """What is written into the suite: what was searched, and what the suite had at another value than the default."""
+    defaults = info.defaults()
+    return {name: value for name, value in parameters.items() if name in ranges or value != defaults[name]}
+
+
 def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, Range], setting: pool.Setting) -> Study:
     """In a worker: try the defaults, or what is next to them, then what Optuna's seeded sampler proposes."""
     import optuna
@@ -266,7 +272,7 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
 
     def objective(trial: optuna.Trial) -> float:
         proposed = {name: _suggest(trial, name, r) for name, r in ranges.items()}
-        given = check_parameters(info, proposed, f"spaces.toml: {method}")
+        given = check_parameters(info, {**scenario.methods[method], **proposed}, f"spaces.toml: {method}")
         key = str(given)
         if key not in tried:  # what is proposed again counts once
             tried[key] = _evaluate(suite, scenario, method, given, setting)
@@ -292,7 +298,7 @@ def _study(suite: Suite, scenario: Scenario, method: str, ranges: Mapping[str, R
         criterion=TASKS.get(scenario.task).selection_criterion,
         seeds=suite.tuning.seeds,
         trials=trials,
-        chosen={name: best.parameters[name] for name in ranges},
+        chosen=_chosen(best.parameters, ranges, info),
         environment=environment.describe(setting.device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         external=from_outside(info),

@@ -38,7 +38,8 @@ class Row(msgspec.Struct, frozen=True):
     where rows compete only with their equals, empty in tasks without tracks. ``rank`` counts from 1 among the ranked
     rows of the scenario and track, by the metric ``rank_by``, ``rank_label_free`` among those of them that declare to
     read no label; None for rows that are not ranked. ``choice``: how states were chosen, where they were; ``groups``:
-    accuracy by group, where there are groups; ``origin``: what the row was made of.
+    accuracy by group, where there are groups; ``origin``: what the row was made of;
+    ``one_base``: all of its seeds amend one base model, and are one cluster, called 0.
     """
 
     task: str
@@ -62,6 +63,7 @@ class Row(msgspec.Struct, frozen=True):
     choice: Choice | None
     groups: dict[str, GroupCell]
     origin: Origin
+    one_base: bool = False
     rank: int | None = None
     rank_label_free: int | None = None
 
@@ -156,9 +158,10 @@ def _row(
     good = [record for record in records if record.status == "ok"]
     first = records[0].cell
     scenario = _scenario(task, first)
+    one_base = scenario is not None and task.base(scenario, 0) == task.base(scenario, 1)
     clusters: dict[int, list[dict[str, float | None]]] = defaultdict(list)
     for record in good:
-        clusters[record.cell.seed].append(values_of(task, record, references))
+        clusters[0 if one_base else record.cell.seed].append(values_of(task, record, references))
     metrics = {}
     names = dict.fromkeys(name for values in clusters.values() for v in values for name in v)
     for name in (name for name in names if name.removesuffix(".gap") in METRICS):
@@ -167,9 +170,10 @@ def _row(
     alone = [f"seed {seed}: there is no {reference_text(task)} to compare with" for seed in unpaired]
     status, reasons = _status(records, [*alone, *block_reasons], suite)
     seeds = {key[1] for key in references if key[2] == first.device}
-    if status == "ok" and len(clusters) < len(seeds):
+    ran = {record.cell.seed for record in good}
+    if status == "ok" and len(ran) < len(seeds):
         status = "partial"
-        reasons.append(f"{len(clusters)} of {len(seeds)} seeds: not ranked with the others")
+        reasons.append(f"{len(ran)} of {len(seeds)} seeds: not ranked with the others")
     return Row(
         task=task.name,
         scenario=first.scenario,
@@ -192,6 +196,7 @@ def _row(
         choice=aggregates.choice(scenario, good),
         groups=aggregates.groups(good),
         origin=aggregates.origin(records),
+        one_base=one_base,
     )
 
 

@@ -68,7 +68,7 @@ def _ranking(task: str, track: str, device: str, rows: list[Row]) -> Ranking | N
         by_scenario.setdefault(row.scenario, []).append(row)
     # A row of another time may be ranked by another metric: it does not compare, and is missing.
     by_scenario = {s: [row for row in own if row.rank_by == ranked_by(own)] for s, own in by_scenario.items()}
-    seeds = {scenario: {seed for row in own for seed in row.origin.seeds} for scenario, own in by_scenario.items()}
+    seeds = {scenario: {seed for row in own for seed in clusters(row)} for scenario, own in by_scenario.items()}
     most = max(seeds.values(), key=len)
     left_out = {scenario: f"{len(own)} of {len(most)} seeds" for scenario, own in seeds.items() if not own >= most}
     kept = {scenario: own for scenario, own in by_scenario.items() if scenario not in left_out}
@@ -81,12 +81,17 @@ def _ranking(task: str, track: str, device: str, rows: list[Row]) -> Ranking | N
     return Ranking(task, track, device, tuple(kept), ordered, blocks, {**left_out, **missing})
 
 
+def clusters(row: Row) -> set[int]:
+    """What a row's cells are clustered by: their seeds, each with a base model of its own, or the one base model."""
+    return {0} if row.one_base else set(row.origin.seeds)
+
+
 def _everywhere(kept: Mapping[str, list[Row]], seeds: set[int]) -> tuple[list[str], dict[str, str]]:
     """Methods that ran in all scenarios with all seeds, and why the others are left out."""
     ran: dict[str, int] = {}
     for rows in kept.values():
         for row in rows:
-            ran[row.method] = ran.get(row.method, 0) + (set(row.origin.seeds) >= seeds)
+            ran[row.method] = ran.get(row.method, 0) + (clusters(row) >= seeds)
     missing = {method: f"in {n} of {len(kept)} scenarios" for method, n in sorted(ran.items()) if n < len(kept)}
     return sorted(set(ran) - set(missing)), missing
 

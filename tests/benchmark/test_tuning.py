@@ -20,6 +20,7 @@ from benchmark.tuning import (
     Study,
     Trial,
     _bases,
+    _chosen,
     _evaluate,
     _first,
     _keep,
@@ -66,6 +67,13 @@ def test_a_scenario_may_have_a_space_of_its_own() -> None:
     assert space_of(known, scenarios["cmnist5k-halves"], "gerne")["s"].high == 2.1
     assert space_of(known, scenarios["cmnist5k-halves"], "erm") == known["erm"]
     assert space_of(known, scenarios["cmnist5k"], "bias-amplified") == {}
+
+
+def test_what_the_suite_has_and_nobody_searches_is_kept() -> None:
+    info, ranges = METHODS.get("svd-forgetting", "class-forget"), {"alpha_r": Range(choices=[1.0, 10.0])}
+    tried = check_parameters(info, {"retain_per_class": 10, "alpha_r": 10.0}, "test")
+    assert _chosen(tried, ranges, info) == {"alpha_r": 10.0, "retain_per_class": 10}
+    assert _chosen(info.defaults(), ranges, info) == {"alpha_r": 100.0}
 
 
 def test_the_best_of_equal_trials_is_the_first() -> None:

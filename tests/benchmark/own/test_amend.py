@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from benchmark.cli import main
 from benchmark.models.classifiers import build_classifier
+from benchmark.reporting.board import build_board
 from benchmark.running.records import RecordStore
 
 
@@ -116,8 +117,14 @@ def test_bench_runs_the_methods_on_them(given: list[str], tmp_path: Path, capsys
     records = list(RecordStore(tmp_path / "results").all("own"))
     assert sorted({r.cell.method for r in records}) == ["finetune", "original", "retrain"]
     assert {r.status for r in records} == {"ok"}
+    (row,) = (row for row in build_board(records) if row.method == "finetune")
+    assert (row.n, row.cells) == (1, 2)  # two seeds of one base model are no two base models
+    assert not any("seeds: not ranked" in reason for reason in row.reasons)
+    found = row.metrics["accuracy.test.retain"]
+    own = [r.metrics["accuracy.test.retain"].value for r in records if r.cell.method == "finetune"]
+    assert found.mean == pytest.approx(sum(value or 0.0 for value in own) / 2)
+    assert found.low is None
     published = (tmp_path / "reports" / "class-forget.md").read_text()
-    assert "flat-lenet-forget-tench" in published or "pictures-lenet-forget-tench" in published
     for record in records:
         assert str(tmp_path) not in record.cell.settings["data"]
     assert "SUITE=own SCENARIOS=pictures-lenet-forget-tench" in published
