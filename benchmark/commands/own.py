@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.commands.options import names, whole
+from benchmark.commands.options import make_console, names, whole
 from benchmark.errors import InputError
+from benchmark.visible import visible
 
 if TYPE_CHECKING:
     from benchmark.own import Brought
@@ -24,6 +25,8 @@ def number(text: str | float) -> float:
 
 
 PANEL = "Your own data and model"
+#: What the splits are for, and how many classes are named.
+PURPOSES, MOST_NAMED = ("training", "selection", "the test"), 12
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -131,4 +134,26 @@ def added(own: Brought, suite: str, scenarios: str | None) -> Suite:
     if suite not in ("embedded", "own") or scenarios:
         wrong = "scenarios" if scenarios else "suite"
         raise InputError(f"--{wrong} has no effect with --data, which is a scenario of its own of the suite own")
-    return add(own)
+    suite_of_it = add(own)
+    _say(suite_of_it)
+    return suite_of_it
+
+
+def _say(suite: Suite) -> None:
+    """What was made of the pictures, so that a wrong label or split is seen before anything runs."""
+    from rich.markup import escape
+
+    from benchmark.data.manifest import SPLITS, read
+
+    (scenario,) = suite.scenarios.values()
+    found, attribute = read(scenario.settings.data)
+    counts = ", ".join(f"{found.count(split):,} for {what}" for split, what in zip(SPLITS, PURPOSES, strict=True))
+    names = ", ".join(found.classes[:MOST_NAMED]) + (", ..." if len(found.classes) > MOST_NAMED else "")
+    by = f"; {attribute}: {', '.join(found.attributes[attribute].values)}" if attribute else ""
+    console = make_console()
+    told = (
+        f"{len(found.files):,} pictures, {counts}; {len(found.classes)} classes, in the order of outputs: {names}{by}"
+    )
+    console.print(escape(visible(told)), soft_wrap=True)
+    if not scenario.settings.weights:
+        console.print("no weights were given: a base model is trained for each seed")
