@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmark import environment
 from benchmark.data import DATA
-from benchmark.data.manifest import SPLITS, read
+from benchmark.data.manifest import read
 from benchmark.determinism import make_deterministic
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
@@ -209,8 +209,7 @@ def _write_card(amendment: Amendment, folder: Path, records: Mapping[str, Record
         base=getattr(scenario.settings, "weights", ""),
         command=amendment.command,
         provenance=scenario.provenance[amendment.method],
-        classes=known.classes,
-        pictures=tuple(known.count(split) for split in SPLITS),
+        data=known,
     )
     (folder / CARD).write_text(model_card(card), "utf-8")
     (folder / "amendment.json").write_text(json.dumps(_summary(card), indent=1) + "\n", "utf-8")
@@ -224,6 +223,8 @@ def _summary(card: Card) -> dict[str, Any]:
         "parameters": card.amended.cell.parameters,
         "data": card.amended.cell.settings["data"],
         "data_checksum": card.amended.data,
+        "inputs": msgspec.to_builtins(card.data.look),
+        "classes": list(card.data.classes),
         "model": card.amended.cell.settings["model"],
         "base_weights_sha256": card.base,
         "amended_weights_sha256": card.weights,

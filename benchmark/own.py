@@ -5,8 +5,10 @@ Nothing here needs torch but what takes in weights and decodes pictures, which i
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,12 @@ from filelock import FileLock
 from benchmark.config import convert
 from benchmark.data import OWN as PREFIX
 from benchmark.data import manifest
-from benchmark.data.folder import SUFFIXES, read_folder
+from benchmark.data.folder import pictures, read_folder
 from benchmark.data.manifest import Look, Manifest
 from benchmark.errors import InputError, unknown
-from benchmark.files import write_atomically
-from benchmark.models import LIBRARIES, MODELS
-from benchmark.suite import OWN, Suite, load_suite, methods_of, own_suite, select
+from benchmark.files import key_hash, write_atomically
+from benchmark.models import MODELS
+from benchmark.suite import OWN, Suite, SuiteFile, methods_of, own_suite, suite_of
 from benchmark.tasks import TASKS
 
 #: Pictures of one size that is at most this are left as they are; others become squares of LARGE pixels.
@@ -40,6 +42,8 @@ LAYERS = {
     "torchvision:efficientnet_b0": ("features.8", False),
     "torchvision:mobilenet_v2": ("features.18", False),
 }
+#: What pictures come as.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 #: Seconds of a cell, and threads: what a user's data and model take is not known.
 TIMEOUT, THREADS = 86_400.0, 1
 
@@ -49,7 +53,8 @@ class Brought:
     """What a user brought and asks for; empty or None where nothing was said.
 
     ``data``: a folder of pictures; ``attributes``: a CSV file; ``attribute``: the column that matters; ``weights``: a
-    safetensors file. ``normalise``: imagenet, none, or means and deviations as m,m,m/s,s,s.
+    safetensors file; ``forget``: a class, or several with commas.
+    ``normalise``: imagenet, none, or means and deviations as m,m,m/s,s,s.
     """
 
     data: Path
@@ -60,7 +65,7 @@ class Brought:
     attribute: str = ""
     weights: Path | None = None
     pretrained: bool = False
-    forget: Sequence[str] = ()
+    forget: str = ""
     layer: str = ""
     size: int | None = None
     fit: str = "crop"
@@ -71,23 +76,39 @@ class Brought:
     batch_size: int = 64
 
 
-def add(brought: Brought) -> Suite:
-    """Take in what was brought, add its scenario to the suite ``own`` and give that suite with this scenario alone.
+def add(brought: Brought, *, keep: bool = True) -> Suite:
+    """Take in what was brought, and give the suite ``own`` with its scenario alone, which is added to that if ``keep``.
 
-    InputError, and nothing is written, where something is wrong with it.
+    InputError, and no scenario is written, where something is wrong with it.
     """
     if brought.task not in TASKS:
         raise unknown("task", brought.task, TASKS)
-    data = _data(brought)
     network = network_name(brought.model)
+    if brought.grey and network.startswith("torchvision:"):
+        raise InputError(
+            f"--grey: {network} takes pictures in colour; leave it out, or take timm's network of that name"
+        )
+    if brought.layer and brought.task != "bias-correction":
+        raise InputError(f"--layer has no effect in task {brought.task}; leave it out")
+    data = _data(brought)
     told = f"{PREFIX}{data.name}" + (f"@{brought.attribute}" if brought.attribute else "")
     common = {"task": brought.task, "data": told, "model": network}
     settings = common | _start(brought, network, data) | _of_task(brought, network, data)
     manifest.keep(data)
-    name = _scenario_name(brought)
     _check(settings)
-    _write(name, settings)
-    return select(load_suite(OWN), brought.task, [name], None)
+    name = _scenario_name(brought, settings)
+    if keep:
+        _write(name, settings)
+    return suite_of(_alone(name, settings), own_suite())
+
+
+def _alone(name: str, settings: Mapping[str, Any]) -> SuiteFile:
+    """The suite's file with this scenario alone, and what was tuned for it."""
+    written = tomllib.loads(_written())
+    same = written.get("scenarios", {}).get(name) == settings
+    tuned = written.get("hyperparameters", {}).get(name, {}) if same else {}
+    only = {"scenarios": {name: dict(settings)}, "hyperparameters": {name: tuned}}
+    return convert({**written, **only}, SuiteFile, "suite.toml")
 
 
 # The data.
@@ -99,9 +120,6 @@ def _data(brought: Brought) -> Manifest:
 
     name = slug(brought.name or brought.data.resolve().name)
     read = read_folder(brought.data, brought.attributes, name, look(brought), brought.attribute)
-    if brought.attribute and brought.attribute not in read.attributes:
-        hint = "" if brought.attributes else "; --attributes names the CSV file that has it"
-        raise InputError(f"{unknown('attribute', brought.attribute, read.attributes)}{hint}")
     return manifest.named(with_pixels(read))
 
 
@@ -125,7 +143,8 @@ def _statistics(told: str, channels: int) -> tuple[tuple[float, ...], tuple[floa
         mean, std = (tuple(float(part) for part in half.split(",")) for half in told.split("/"))
     except ValueError:
         mean, std = (), ()
-    if len(mean) != channels or len(std) != channels or not all(0 < s < 100 for s in std):
+    finite = all(math.isfinite(m) for m in mean) and all(0 < s < 100 for s in std)
+    if len(mean) != channels or len(std) != channels or not finite:
         example = "/".join([",".join(["0.5"] * channels)] * 2)
         raise InputError(f"normalise must be imagenet, none, or means and deviations like {example}, not {told!r}")
     return mean, std
@@ -136,13 +155,12 @@ def _common_size(folder: Path) -> int:
     from PIL import Image
 
     sizes = set()
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        if path.suffix.lower() in SUFFIXES and path.name[0] != ".":
-            try:
-                with Image.open(path) as picture:
-                    sizes.add(picture.size)
-            except (OSError, ValueError) as error:
-                raise InputError(f"picture {path} cannot be used: {error}") from error
+    for path in (folder / file for file in pictures(folder)):
+        try:
+            with Image.open(path, formats=FORMATS) as picture:
+                sizes.add(picture.size)
+        except (OSError, ValueError) as error:
+            raise InputError(f"picture {path} cannot be used: {error}") from error
         if len(sizes) > 1:
             return LARGE
     width, height = next(iter(sizes), (LARGE, LARGE))
@@ -154,31 +172,34 @@ def _common_size(folder: Path) -> int:
 
 def network_name(model: str) -> str:
     """``model`` as the registry has it: a network without a library is our own, torchvision's, or timm's."""
-    library, _, rest = model.partition(":")
-    if model in MODELS or (library in LIBRARIES and rest):
+    if model in MODELS:
         return model
     from benchmark import compat
 
-    known = compat.torchvision().models.list_models()
-    if model in known:
-        return f"torchvision:{model}"
-    others = compat.timm().list_models()
-    if model in others:
-        return f"timm:{model}"
-    raise unknown("model", model, [*MODELS, *known, *others])
+    library, colon, rest = model.rpartition(":")
+    models = compat.torchvision().models
+    known = {"torchvision": models.list_models(module=models), "timm": compat.timm().list_models()}
+    if colon and library not in known:
+        raise unknown("library", library, known)
+    for name, those in known.items():
+        if library in ("", name) and rest in those:
+            return f"{name}:{rest}"
+    near = {name for those in known.values() for name in those}
+    raise unknown("model", rest, known[library] if colon else near | set(MODELS))
 
 
 def _start(brought: Brought, network: str, data: Manifest) -> dict[str, Any]:
     """Where the network's weights come from."""
+    start = {"pretrained": True} if brought.pretrained else {}
     if brought.weights is None:
-        return {"pretrained": True} if brought.pretrained else {}
-    if brought.pretrained:
-        raise InputError("--weights and --pretrained: the network starts from one of the two")
+        return start
+    if brought.pretrained and brought.task in ("debias-known", "debias-unknown"):
+        raise InputError(f"--weights and --pretrained: in task {brought.task} the network starts from one of the two")
     from benchmark.models.classifiers import build_classifier
     from benchmark.models.own import take_in
 
     blank = build_classifier(network, len(data.classes), data.look.shape)
-    return {"weights": take_in(brought.weights, blank)}
+    return {**start, "weights": take_in(brought.weights, blank)}
 
 
 # The scenario.
@@ -218,10 +239,16 @@ def _classes(brought: Brought, data: Manifest) -> list[int]:
     """The numbers of the classes that are to be forgotten."""
     if not brought.forget:
         raise InputError(f"task {brought.task} needs --forget-class NAME, one of {', '.join(data.classes)}")
-    for name in brought.forget:
+    told = brought.forget
+    chosen = [told] if told in data.classes else [name.strip() for name in told.split(",") if name.strip()]
+    for name in chosen:
         if name not in data.classes:
             raise unknown("class", name, data.classes)
-    return [data.classes.index(name) for name in brought.forget]
+    if len(set(chosen)) < len(chosen):
+        raise InputError(f"--forget-class {told!r} names a class twice")
+    if len(chosen) > len(data.classes) - 2:
+        raise InputError(f"--forget-class names {len(chosen)} of {len(data.classes)} classes; two or more have to stay")
+    return [data.classes.index(name) for name in chosen]
 
 
 def _class_forget(brought: Brought, data: Manifest) -> dict[str, Any]:
@@ -283,16 +310,17 @@ def _check(settings: Mapping[str, Any]) -> None:
         raise InputError(str(error)) from error
 
 
-def _scenario_name(brought: Brought) -> str:
-    """What tells this scenario from others of the same task."""
+def _scenario_name(brought: Brought, settings: Mapping[str, Any]) -> str:
+    """What it is, readable, and 8 hex digits of everything but the recipe: with another one it is the same question."""
     parts = [brought.name or brought.data.resolve().name, brought.model]
-    parts += ["forget", *brought.forget] if brought.forget else []
+    parts += ["forget", brought.forget] if brought.forget else []
     parts += ["by", brought.attribute] if brought.attribute else []
-    return slug(" ".join(parts))
+    question = {name: value for name, value in settings.items() if name not in ("training", "methods")}
+    return f"{slug(' '.join(parts))}-{key_hash(question)[:8]}"
 
 
 def slug(text: str) -> str:
-    """Lower-case letters, digits and single hyphens; at most 60 of them."""
+    """Lower-case letters, digits and single hyphens; at most 60 of them, ``data`` where nothing is left."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "data"
 
 
@@ -303,12 +331,17 @@ def _write(name: str, settings: Mapping[str, Any]) -> None:
     path = own_suite()
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        document = tomlkit.parse(path.read_text("utf-8")) if path.is_file() else tomlkit.parse(_EMPTY)
+        document = tomlkit.parse(_written())
         scenarios = document.setdefault("scenarios", tomlkit.table(is_super_table=True))
         if scenarios.get(name, settings) != settings:
             document.get("hyperparameters", {}).pop(name, None)  # it was another scenario
         scenarios[name] = dict(settings)
         write_atomically(path, tomlkit.dumps(document).encode())
+
+
+def _written() -> str:
+    """What the suite's file says so far."""
+    return own_suite().read_text("utf-8") if own_suite().is_file() else _EMPTY
 
 
 _EMPTY = f"""name = "{OWN}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 
 from benchmark.alike import hyperparameters_in_full, settings_in_full
 from benchmark.config import convert, read_toml
+from benchmark.data import DATA
 from benchmark.discovery import METHODS, check_parameters, from_outside
 from benchmark.environment import data_root
 from benchmark.errors import InputError, unknown
@@ -18,8 +20,9 @@ from benchmark.resources import Resources, check_resources
 from benchmark.tasks import TASKS, Task
 
 #: What a suite or a scenario may be called: it becomes the name of a folder.
+log = logging.getLogger("amendbench")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-RESERVED = ("spaces", "tuning", "ensembles", "gate", "speed", "submissions")
+RESERVED = ("spaces", "tuning", "ensembles", "gate", "speed", "submissions", "reports")
 FOLDER = Path(__file__).parent / "suites"
 #: The suite of what users bring.
 OWN = "own"
@@ -98,6 +101,11 @@ def load_suite(name: str) -> Suite:
     """The suite called ``name``, or the one in the file ``name`` if it ends in ``.toml``; InputError if it is wrong."""
     path = _path(name)
     file = convert(read_toml(path), SuiteFile, path.name)
+    return suite_of(_that_are_here(file) if name == OWN else file, path)
+
+
+def suite_of(file: SuiteFile, path: Path) -> Suite:
+    """The validated suite that the content of the file at ``path`` makes; InputError if it is wrong."""
     _check_file(file, path.name)
     if path.parent.resolve() != FOLDER.resolve() and file.name in suite_names():
         raise InputError(f"{path.name}: name: {file.name!r} is a suite that comes with the package; choose another")
@@ -119,6 +127,17 @@ def load_suite(name: str) -> Suite:
         file.resources,
         file.stacked,
     )
+
+
+def _that_are_here(file: SuiteFile) -> SuiteFile:
+    """The suite ``own`` without scenarios whose data is not known here any more, which are told of."""
+    here = {name: raw for name, raw in file.scenarios.items() if raw.get("data") in DATA}
+    for name in file.scenarios.keys() - here.keys():
+        log.warning(
+            "suite own: scenario %s is left out: its data %s is not here", name, file.scenarios[name].get("data")
+        )
+    tuned = {name: own for name, own in file.hyperparameters.items() if name in here}
+    return msgspec.structs.replace(file, scenarios=here, hyperparameters=tuned)
 
 
 def _in_full(file: SuiteFile, where: str) -> SuiteFile:

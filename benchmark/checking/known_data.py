@@ -13,7 +13,11 @@ from benchmark.tasks.debias import Debias
 
 
 def at_hand(scenario: Any) -> bool:
-    """Whether the scenario's data comes with packages or is generated; all else is local or may be downloaded."""
+    """Whether the scenario's data comes with packages or is generated.
+
+    All else is local or may be downloaded. A user's own data is not at hand either: its checksum takes all its pixels,
+    which are decoded first where the cache does not have them; ``amendbench data check`` looks at it.
+    """
     return DATA.get(scenario.data).loader.startswith("packaged.")
 
 

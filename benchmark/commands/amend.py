@@ -115,7 +115,7 @@ def amend(
     (method,) = named
     if not METHODS.has(method, task):
         raise unknown(f"method of {task}", method, methods_of(task))
-    suite = msgspec.structs.replace(with_methods(added(own, "own", None), [method]), threads=many)
+    suite = msgspec.structs.replace(with_methods(added(own, "own", None, keep=False), [method]), threads=many)
     from benchmark.amended import Amendment, NotWeights, amend, prepared
 
     (scenario,) = suite.scenarios.values()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import UNASKED, app, exit_with, make_console
-from benchmark.errors import InputError
+from benchmark.errors import InputError, unknown
 
 data = typer.Typer(
     invoke_without_command=True,
@@ -100,6 +100,17 @@ def show(name: NameArgument) -> None:
         console.print(f"  {head:26}{text}", markup=False, soft_wrap=True)
     for citation in facts.citations:
         console.print(f"\n{bibtex(citation)}", markup=False, soft_wrap=True)
+
+
+@data.command(epilog="Example: amendbench data split own:pets-1a2b3c4d > split.csv")
+def split(name: NameArgument) -> None:
+    """Print the split of a data set of your own as CSV (file, label, split), to train by or to give as --attributes."""
+    from benchmark.data import OWN
+    from benchmark.data.manifest import names, read, split_table
+
+    if not name.startswith(OWN):
+        raise unknown("data set of one's own", name, names())
+    print(split_table(read(name)[0]), end="")
 
 
 def _suite_of(arguments: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.commands.options import make_console, names, whole
+from benchmark.commands.options import make_console, whole
 from benchmark.errors import InputError
 from benchmark.visible import visible
 
@@ -106,7 +106,7 @@ def brought(data: Path | None, task: str | None, model: str | None, given: Mappi
     """
     from benchmark.own import Brought
 
-    forget = tuple(names(given["forget_class"]) or ())
+    forget = (given["forget_class"] or "").strip()
     others = {name: value for name, value in given.items() if name != "forget_class"}
     if data is None:
         usual = Brought(Path(), "", "")
@@ -127,14 +127,14 @@ def brought(data: Path | None, task: str | None, model: str | None, given: Mappi
     return Brought(data, task, model, forget=forget, **others)
 
 
-def added(own: Brought, suite: str, scenarios: str | None) -> Suite:
+def added(own: Brought, suite: str, scenarios: str | None, *, keep: bool = True) -> Suite:
     """The suite of what was brought; InputError for what cannot be chosen with it."""
     from benchmark.own import add
 
     if suite not in ("embedded", "own") or scenarios:
         wrong = "scenarios" if scenarios else "suite"
         raise InputError(f"--{wrong} has no effect with --data, which is a scenario of its own of the suite own")
-    suite_of_it = add(own)
+    suite_of_it = add(own, keep=keep)
     _say(suite_of_it)
     return suite_of_it
 
@@ -143,6 +143,7 @@ def _say(suite: Suite) -> None:
     """What was made of the pictures, so that a wrong label or split is seen before anything runs."""
     from rich.markup import escape
 
+    from benchmark.data.folder import ignored
     from benchmark.data.manifest import SPLITS, read
 
     (scenario,) = suite.scenarios.values()
@@ -155,5 +156,17 @@ def _say(suite: Suite) -> None:
         f"{len(found.files):,} pictures, {counts}; {len(found.classes)} classes, in the order of outputs: {names}{by}"
     )
     console.print(escape(visible(told)), soft_wrap=True)
-    if not scenario.settings.weights:
+    left = [file for file in ignored(Path(found.folder)) if not file.lower().endswith(".csv")]
+    if left:
+        console.print(
+            escape(visible(f"{len(left):,} other files are left alone, the first is {left[0]}")), soft_wrap=True
+        )
+    if scenario.settings.weights:
+        console.print(
+            "was your network trained on any of the test pictures? Then its accuracies and every membership attack say "
+            "nothing: give the split that it was trained by (column split), or train by this one: "
+            f"amendbench data split {escape(scenario.settings.data.partition('@')[0])} > split.csv",
+            soft_wrap=True,
+        )
+    else:
         console.print("no weights were given: a base model is trained for each seed")

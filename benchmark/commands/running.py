@@ -144,7 +144,7 @@ def bench(
     if own is None:
         chosen = choose(load_suite(suite), task, names(scenarios), only, more)
     else:
-        chosen, suite = choose(added(own, suite, scenarios), None, None, only, more), OWN
+        chosen, suite = choose(added(own, suite, scenarios, keep=not dry_run), None, None, only, more), OWN
     within(seeds, 1, 100_000, "seeds")
     if engine != "local" and jobs is not None:
         raise InputError(

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import random
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmark.data.manifest import SPLITS, Attribute, Look, Manifest
+from benchmark.data.annotations import CALLED, Row, Table, attributes_of, ordered, read_table
+from benchmark.data.manifest import SPLITS, Look, Manifest
 from benchmark.errors import InputError, unknown
 from benchmark.seeding import derive
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-#: What the columns of a CSV file may be called that are no attributes.
-COLUMNS = {"file": ("file", "filename", "image", "path"), "label": ("label", "class"), "split": ("split",)}
-#: What a split may be called, in a column or as a folder.
-CALLED = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("selection", "val", "valid", "validation", "dev"), "selection"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 #: Shares of each class that are held out, where no split is given: for selection and for the test.
 HELD_OUT = {"selection": 0.15, "test": 0.25}
-#: A column with more values than these is a description, not an attribute.
-MOST_VALUES = 20
-
-
 #: Of which a share is held out: the number of a class and the value of an attribute.
 Group = tuple[int, str]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is known of a picture; ``label`` and ``split`` are empty where nothing says."""
-
-    file: str
-    label: str
-    split: str
-    others: Mapping[str, str]
 
 
 def read_folder(folder: Path, table: Path | None, name: str, look: Look, attribute: str = "") -> Manifest:
@@ -50,13 +26,18 @@ def read_folder(folder: Path, table: Path | None, name: str, look: Look, attribu
 
     Labels are those of the table, ``table``, or else the folders' names, which may lie in folders called as splits.
     Splits are the table's or the folders'; what is not given is drawn, of each class the same share, of each value
-    of ``attribute`` in it likewise. All other columns
-    are attributes. Within a split pictures are in an order that tells nothing of them.
+    of ``attribute`` in it likewise. All other columns are attributes that have 2 to 20 values and no empty cell.
+    Within a split pictures are in an order that tells nothing of them.
 
-    InputError where a picture has no label or no line, or a line no picture.
+    InputError where a picture has no label or no line, a line no picture, or ``attribute`` is none of the attributes.
     """
-    files = _pictures(folder)
-    rows = _rows(table, files) if table else {}
+    files = pictures(folder)
+    told = read_table(table, files, attribute) if table else Table({}, labelled=False)
+    if attribute and not table:
+        raise InputError(f"{unknown('attribute', attribute, ())}; --attributes names the CSV file that has it")
+    if not told.labelled:
+        _check_classes(folder, files)
+    rows = told.rows
     known = [_row(file, rows.get(file)) for file in files]
     unlabelled = [row.file for row in known if not row.label]
     if unlabelled:
@@ -77,30 +58,58 @@ def read_folder(folder: Path, table: Path | None, name: str, look: Look, attribu
         labels=tuple(classes.index(row.label) for row in known),
         splits=tuple(splits[k] for k in order),
         classes=tuple(classes),
-        attributes=_attributes(known),
+        attributes=attributes_of(known),
         look=look,
     )
 
 
-def ordered(names: Iterable[str]) -> list[str]:
-    """Sorted by name as usual, which gives classes their numbers; by value where all are whole numbers."""
-    found = set(names)
-    return sorted(found, key=int) if all(re.fullmatch(r"\d{1,9}", n) for n in found) else sorted(found)
+def pictures(folder: Path) -> list[str]:
+    """Paths of all pictures below ``folder``, with slashes, sorted; hidden files and folders are left out.
 
-
-def _pictures(folder: Path) -> list[str]:
-    """Paths of all pictures below ``folder``, with slashes, sorted."""
+    InputError where ``folder`` is none or has none, or where a folder in it is reached twice, through links.
+    """
     if not folder.is_dir():
         raise InputError(f"data {str(folder)!r} is no folder; give one that has pictures in a folder for each class")
-    found = [
-        (Path(place) / name).relative_to(folder).as_posix()
-        for place, folders, names in os.walk(folder)
-        for name in names
-        if not folders.sort() and name[0] != "." and Path(name).suffix.lower() in SUFFIXES
-    ]
+    found = sorted(file for file in _walk(folder) if _is_picture(file))
     if not found:
         raise InputError(f"folder {folder} has no pictures ({', '.join(SUFFIXES)})")
-    return sorted(found)
+    return found
+
+
+def ignored(folder: Path) -> list[str]:
+    """Paths of the files below ``folder`` that are not hidden and no pictures that are read, sorted."""
+    return sorted(file for file in _walk(folder) if not _is_picture(file))
+
+
+def _is_picture(file: str) -> bool:
+    return Path(file).suffix.lower() in SUFFIXES
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """All files that are not hidden, also in folders that links lead to; InputError for a folder met a second time."""
+    seen: dict[str, str] = {}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        other = seen.setdefault(os.path.realpath(place), place)
+        if other != place:
+            raise InputError(f"{place} is the same folder as {other}, through a link; give each picture once")
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        for name in names:
+            if name[0] != ".":
+                yield (Path(place) / name).relative_to(folder).as_posix()
+
+
+def _check_classes(folder: Path, files: Sequence[str]) -> None:
+    """InputError where a folder that is a class has no pictures, as with torchvision's ImageFolder."""
+    filled = {"/".join(file.split("/")[:depth]) for file in files for depth in (1, 2)}
+    for top in _folders(folder):
+        inner = _folders(folder / top) if top.lower() in CALLED else []
+        for name in [f"{top}/{name}" for name in inner] or [top]:
+            if name not in filled:
+                raise InputError(f"folder {folder / name} has no pictures; as a class it needs some, else remove it")
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def _row(file: str, told: Row | None) -> Row:
@@ -111,74 +120,6 @@ def _row(file: str, told: Row | None) -> Row:
     if told is None:
         return Row(file, label, split, {})
     return Row(file, told.label or label, told.split or split, told.others)
-
-
-# The table.
-
-
-def _rows(path: Path, files: Sequence[str]) -> dict[str, Row]:
-    """The lines of the table by picture; InputError unless they and the pictures are the same."""
-    header, lines = _lines(path)
-    columns = {what: _column(path, header, what) for what in COLUMNS}
-    if columns["file"] is None:
-        raise InputError(f"{path} has no column 'file' with the pictures' names; it has {', '.join(header) or 'none'}")
-    special = {column for column in columns.values() if column is not None}
-    here, rows = set(files), {}
-    for number, line in lines:
-        told = dict(zip(header, line, strict=True))
-        file = told[columns["file"]].replace("\\", "/").removeprefix("./")
-        if file not in here:
-            raise InputError(f"{path}: line {number}: {unknown('picture', file, files)}")
-        if file in rows:
-            raise InputError(f"{path}: line {number}: picture {file!r} is there twice")
-        split = _split(path, number, told.get(columns["split"] or "", ""))
-        others = {name: value for name, value in told.items() if name not in special}
-        rows[file] = Row(file, told.get(columns["label"] or "", ""), split, others)
-    missing = [file for file in files if file not in rows]
-    if missing:
-        raise InputError(f"{path}: {len(missing)} pictures have no line, the first is {missing[0]!r}")
-    return rows
-
-
-def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"attributes {path} cannot be read: {error}") from error
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise InputError(f"{path} has two columns {twice[0]!r}")
-    for number, line in lines:
-        if len(line) != len(header):
-            raise InputError(f"{path}: line {number} has {len(line)} columns, not {len(header)}")
-    return header, lines
-
-
-def _column(path: Path, header: Sequence[str], what: str) -> str | None:
-    found = [name for name in header if name.lower() in COLUMNS[what]]
-    if len(found) > 1:
-        raise InputError(f"{path} has two columns for the {what}: {found[0]!r} and {found[1]!r}; rename one")
-    return found[0] if found else None
-
-
-def _split(path: Path, number: int, told: str) -> str:
-    if told and told.lower() not in CALLED:
-        raise InputError(f"{path}: line {number}: {unknown('split', told, CALLED)}")
-    return CALLED[told.lower()] if told else ""
-
-
-def _attributes(rows: Sequence[Row]) -> dict[str, Attribute]:
-    """Every other column that has two values or more, and not more than attributes have."""
-    found = {}
-    for name in rows[0].others:
-        told = [row.others[name] for row in rows]
-        values = ordered(told)
-        if 2 <= len(values) <= MOST_VALUES and re.fullmatch(r"\w[\w .-]*", name):
-            found[name] = Attribute(tuple(values), tuple(values.index(value) for value in told))
-    return found
 
 
 # The splits.
@@ -206,7 +147,11 @@ def _splits(rows: Sequence[Row], groups: Sequence[Group], folder: Path) -> list[
         empty = {*SPLITS} - {split for split, own in zip(told, labels, strict=True) if own == label}
         if empty:
             name = next(row.label for row, own in zip(rows, labels, strict=True) if own == label)
-            raise InputError(f"class {name!r} has {count} pictures, of which none is in the {min(empty)} split")
+            has = "1 picture" if count == 1 else f"{count} pictures"
+            raise InputError(
+                f"class {name!r} has {has}, of which none is in the {min(empty)} split: give at least 3 pictures of "
+                "each class, or splits (a column split, or folders train, val and test) with some of it in each"
+            )
     return [SPLITS.index(split) for split in told]
 
 

@@ -7,7 +7,11 @@ digest of everything that the samples depend on.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import logging
+import math
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +23,8 @@ from benchmark.data import OWN, Source
 from benchmark.environment import data_root
 from benchmark.errors import InputError, unknown
 from benchmark.files import write_atomically
+
+log = logging.getLogger("amendbench")
 
 SPLITS = ("train", "selection", "test")
 #: What a name consists of: letters, digits and single hyphens, and 8 hex digits of a digest.
@@ -46,6 +52,11 @@ class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grey: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """InputError for numbers that no input can be normalised by, or that a file cannot hold."""
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or not all(std > 0 for std in self.std):
+            raise InputError(f"means must be finite and deviations finite and above 0, not {self.mean} and {self.std}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -83,14 +94,37 @@ def named(manifest: Manifest) -> Manifest:
     return msgspec.structs.replace(manifest, name=f"{manifest.name}-{total[:8]}")
 
 
+def split_table(manifest: Manifest) -> str:
+    """CSV text with the columns file, label and split: a line for each picture, by which a network can be trained.
+
+    Given back as the table of the same folder it makes the same splits.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "label", "split"))
+    rows = zip(manifest.files, manifest.labels, manifest.splits, strict=True)
+    writer.writerows((file, manifest.classes[label], SPLITS[split]) for file, label, split in rows)
+    return text.getvalue()
+
+
 def folder() -> Path:
     """Where manifests are."""
     return data_root() / "own" / "data"
 
 
 def names() -> list[str]:
-    """The user's data sets that are known here, as the registry calls them."""
-    return [OWN + path.parent.name for path in sorted(folder().glob(f"*/{FILE}")) if NAME.fullmatch(path.parent.name)]
+    """The user's data sets that are known here, as the registry calls them; one that cannot be read is logged."""
+    paths = sorted(folder().glob(f"*/{FILE}"))
+    return [OWN + path.parent.name for path in paths if NAME.fullmatch(path.parent.name) and _readable(path)]
+
+
+def _readable(path: Path) -> bool:
+    try:
+        _read(path)
+    except InputError as error:
+        log.warning("a data set of your own is left out: %s", error)
+        return False
+    return True
 
 
 def keep(manifest: Manifest) -> None:
@@ -118,7 +152,7 @@ def read(name: str) -> tuple[Manifest, str]:
 def _read(path: Path) -> Manifest:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, InputError) as error:
         raise InputError(f"{path} cannot be read ({error}); remove it and give the data again") from error
     counts = {len(found.files), len(found.labels), len(found.splits), *(len(a.of) for a in found.attributes.values())}
     if found.name != path.parent.name or len(counts) != 1 or sorted(found.splits) != list(found.splits):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.data.attacked import Attacked, Pair
 from benchmark.data.biased import Biased
 from benchmark.data.decoded import Decoded, Decoding, decoded
-from benchmark.data.manifest import Manifest, read
+from benchmark.data.manifest import NAME, Manifest, read
 from benchmark.data.natural import Entry, _pictures, parted
 from benchmark.data.packaged import Dataset
 from benchmark.data.views import Samples
@@ -23,6 +23,9 @@ from benchmark.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+#: Counts up when the same pictures would be prepared differently.
+PREPARED = 3
 
 
 def with_pixels(manifest: Manifest) -> Manifest:
@@ -132,29 +135,46 @@ def _parts(manifest: Manifest, attributes: Tensor) -> tuple[tuple[Samples, ...],
 def _decoded(manifest: Manifest) -> Decoded:
     root, look = Path(manifest.folder), manifest.look
     paths = tuple(root / file for file in manifest.files)
-    prepare = partial(_prepared, size=look.size, squeeze=look.fit == "squeeze")
+    prepare = partial(_prepared, size=look.size, squeeze=look.fit == "squeeze", grey=look.grey)
 
     def rows() -> Iterator[np.ndarray]:
         for some in _pictures(paths, prepare):
-            yield _grey(some) if look.grey else some
+            yield some[:, :1] if look.grey else some
 
-    settings = (look.size, look.fit, look.grey)
-    return decoded(Decoding("own", root, paths, settings, (len(paths), *look.shape), "uint8", rows))
+    settings = (PREPARED, look.size, look.fit, look.grey)
+    try:
+        return decoded(Decoding("own", root, paths, settings, (len(paths), *look.shape), "uint8", rows))
+    except InputError as error:
+        gone = [path for path in paths if not path.is_file()]
+        if not gone:
+            raise
+        raise _moved(manifest, gone) from error
 
 
-def _grey(images: np.ndarray) -> np.ndarray:
-    """(n, 1, H, W) uint8 from (n, 3, H, W): luminance as by ITU-R 601."""
-    weights = np.array([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1)
-    return np.rint((images * weights).sum(1, keepdims=True)).astype(np.uint8)
+def _moved(manifest: Manifest, gone: Sequence[Path]) -> InputError:
+    """The error for pictures that are no longer where they were."""
+    base = manifest.name.rpartition("-")[0] if NAME.fullmatch(manifest.name) else manifest.name
+    which = f"{len(gone):,} of {len(manifest.files):,} pictures of data set own:{manifest.name}"
+    verb = "is" if len(gone) == 1 else "are"
+    return InputError(
+        f"{which} {verb} no longer there, the first is {gone[0]}; put them back, or give the data again where they "
+        f"are now: amendbench bench --data NEWPLACE --name {base}"
+    )
 
 
-def _prepared(picture: Image, size: int, *, squeeze: bool) -> Image:
-    """A square of ``size`` pixels: all of the picture, or its middle after the shorter side was resized."""
+def _prepared(picture: Image, size: int, *, squeeze: bool, grey: bool) -> Image:
+    """A square of ``size`` pixels: all of the picture, or its middle after the shorter side was resized.
+
+    The middle has the pixels that torchvision's Resize(size) and CenterCrop(size) give, which round in these two ways;
+    where it is grey all of its channels are.
+    """
     from PIL.Image import Resampling
 
     if squeeze:
-        return picture.resize((size, size), Resampling.BILINEAR)
-    scale = size / min(picture.size)
-    width, height = (max(size, round(scale * side)) for side in picture.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    return picture.resize((width, height), Resampling.BILINEAR).crop((left, top, left + size, top + size))
+        found = picture.resize((size, size), Resampling.BILINEAR)
+    else:
+        short = min(picture.size)
+        width, height = (int(size * side / short) for side in picture.size)
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        found = picture.resize((width, height), Resampling.BILINEAR).crop((left, top, left + size, top + size))
+    return found.convert("L").convert("RGB") if grey else found

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from benchmark.contracts import MethodInfo
+from benchmark.data.manifest import SPLITS, Manifest
 from benchmark.metrics.catalogue import METRICS
 from benchmark.reporting.text import escape
 from benchmark.running.records import Record
 from benchmark.tasks import Task
+from benchmark.visible import visible
 
 CARD = "MODEL_CARD.md"
-#: What a reference should be as good at as the model that was given, and by how many points it may be worse.
-ABLE, WORSE = ("accuracy.test.retain", "accuracy.clean"), 10.0
+#: What the splits are for.
+PURPOSES = ("training", "selection", "the test")
 #: What better means, as a column says it.
 BETTER = {
     "higher": "higher is better",
@@ -30,7 +32,7 @@ class Card:
     """What a card tells of: records of the amended model, of the original and, where it was trained, the reference.
 
     ``weights`` and ``base``: SHA-256 of the amended weights' file and of the one that was given, empty if none was.
-    ``classes`` are in the order of the network's outputs; ``pictures``: for training, selection and test.
+    ``data`` says what the inputs are and which classes the network's outputs stand for.
     """
 
     task: Task
@@ -42,8 +44,7 @@ class Card:
     base: str
     command: str
     provenance: str
-    classes: tuple[str, ...] = ()
-    pictures: tuple[int, ...] = ()
+    data: Manifest
 
 
 def model_card(card: Card) -> str:
@@ -63,7 +64,7 @@ def model_card(card: Card) -> str:
         "## How to load it\n",
         _loading(card),
         "## How to make it again\n",
-        f"```\n{card.command}\n```\n",
+        "\n".join(f"    {line}" for line in visible(card.command).splitlines()) + "\n",
     ]
     return "\n".join(parts)
 
@@ -91,10 +92,14 @@ def _done(card: Card) -> Iterator[tuple[str, str]]:
     yield "base model", f"weights {card.base}" if card.base else "trained here, by the recipe in the record"
     yield "amended weights, SHA-256", card.weights
     yield "data", f"{cell.settings['data']}, checksum {card.amended.data}"
-    if card.pictures:
-        yield "pictures", "{:,} for training, {:,} for selection, {:,} for the test".format(*card.pictures)
-    if card.classes:
-        yield "classes, as outputs are numbered", ", ".join(f"{k} {name}" for k, name in enumerate(card.classes))
+    counts = [f"{card.data.count(split):,} for {what}" for split, what in zip(SPLITS, PURPOSES, strict=True)]
+    yield "pictures", ", ".join(counts)
+    yield "inputs", _inputs(card.data)
+    yield "classes, as outputs are numbered", ", ".join(f"{k} {name}" for k, name in enumerate(card.data.classes))
+    if attribute := attribute_of(card):
+        values = card.data.attributes[attribute].values
+        artefact = f"; {values[1]}: the artefact is there" if card.task.name == "bias-correction" else ""
+        yield "attribute", f"{attribute}: {', '.join(values)}{artefact}"
     yield "seed", str(cell.seed)
     yield "made", card.amended.created
 
@@ -103,8 +108,22 @@ def _unit(card: Card) -> str:
     """What was amended, with the names of its classes."""
     unit = card.amended.cell.unit
     numbers = unit.removeprefix("class-").split("-") if unit.startswith("class-") else []
-    told = [card.classes[int(k)] for k in numbers if k.isdecimal() and int(k) < len(card.classes)]
+    told = [card.data.classes[int(k)] for k in numbers if k.isdecimal() and int(k) < len(card.data.classes)]
     return f"{unit} ({', '.join(told)})" if told else unit
+
+
+def _inputs(data: Manifest) -> str:
+    """How a picture becomes an input, in words."""
+    look = data.look
+    how = "the shorter side resized, the middle taken" if look.fit == "crop" else "both sides resized"
+    colours = "grey" if look.grey else "RGB"
+    means, deviations = (", ".join(f"{value:g}" for value in part) for part in (look.mean, look.std))
+    return f"{look.size} x {look.size}, {colours}, {how}; values / 255, less {means}, by {deviations}"
+
+
+def attribute_of(card: Card) -> str:
+    """The attribute that the task was about; empty if none."""
+    return str(card.amended.cell.settings["data"]).partition("@")[2]
 
 
 def _cost(card: Card) -> Iterator[tuple[str, str]]:
@@ -128,7 +147,7 @@ def _metrics(card: Card) -> str:
     others = [_values(card, record) for record in beside]
     header = ["metric", "amended", *(record.cell.method for record in beside), "n", ""]
     rows = []
-    for name in (name for name in METRICS if name in own):
+    for name in (name for name in METRICS if any(values.get(name) is not None for values in (own, *others))):
         told = METRICS[name]
         count = card.amended.metrics[name].n if name in card.amended.metrics else None
         numbers = [_number(values.get(name), told.unit) for values in (own, *others)]
@@ -150,28 +169,24 @@ def _number(value: float | None, unit: str) -> str:
 def _warnings(card: Card) -> Iterator[str]:
     original = None if card.original is None else card.original.values()
     reference = None if card.reference is None else card.reference.values()
-    found = [*card.amended.flags, *card.task.gates(original, reference), *_poor(card)]
+    found = [*card.amended.flags, *card.task.gates(original, reference)]
     if found:
         yield "## Warnings\n"
         yield _list(found)
 
 
-def _poor(card: Card) -> Iterator[str]:
-    """Where the recipe makes a worse network than the one that was given, gaps to it say little."""
-    if card.reference is None or card.original is None or not card.base:
-        return
-    for name in ABLE:
-        given, made = card.original.values().get(name), card.reference.values().get(name)
-        if given is not None and made is not None and given - made > WORSE:
-            yield (
-                f"the reference has {made:.1f} % where the given model has {given:.1f} % ({METRICS[name].label}): it "
-                "was not trained as well as that one, so that gaps to it say little; see --epochs, --lr, --pretrained"
-            )
-
-
 def _limits(card: Card) -> Iterator[str]:
     limits = ["One seed and one model: how much the numbers vary is not known. `amendbench bench` runs several seeds."]
-    if card.reference is None:
+    if card.base:
+        limits.append(
+            "Which pictures the given network was trained on is not known here. If some of the test pictures were "
+            "among them, its accuracies and every membership attack say nothing."
+        )
+    if card.base and card.task.name.startswith("debias"):
+        limits.append("The column erm is the given network after further plain training, not as it was given.")
+    if card.task.name == "bias-correction":
+        limits.append("Clean and attacked pictures are different ones: not all that differs is the artefact's doing.")
+    if card.reference is None and card.task.name.endswith("forget"):
         limits.append(
             "The reference was not trained (`--retrain`), so that gaps to it are not told. A membership attack, a "
             "probe or relearning means little without it: networks that never saw the data do not score zero either."
@@ -184,16 +199,26 @@ def _limits(card: Card) -> Iterator[str]:
 
 
 def _loading(card: Card) -> str:
-    settings = card.amended.cell.settings
+    settings, classes, look = card.amended.cell.settings, len(card.data.classes), card.data.look
     library, _, name = str(settings["model"]).partition(":")
-    build = {
-        "torchvision": f'torchvision.models.get_model("{name}", weights=None, num_classes=N)',
-        "timm": f'timm.create_model("{name}", num_classes=N)',
-    }.get(library, f'benchmark.models.classifiers.build_classifier("{settings["model"]}", N, SHAPE)')
+    own = "from benchmark.models.classifiers import build_classifier"
+    imports, build = {
+        "torchvision": ("", f'torchvision.models.get_model("{name}", weights=None, num_classes={classes})'),
+        "timm": ("import timm", f'timm.create_model("{name}", num_classes={classes}, in_chans={look.shape[0]})'),
+    }.get(library, (own, f'build_classifier("{settings["model"]}", {classes}, {look.shape})'))
+    resize = look.size if look.fit == "crop" else (look.size, look.size)
+    steps = [f"T.Resize({resize})", *([f"T.CenterCrop({look.size})"] if look.fit == "crop" else [])]
+    steps += [*(["T.Grayscale()"] if look.grey else []), "T.ToTensor()", f"T.Normalize({look.mean}, {look.std})"]
     lines = [
+        "import safetensors.torch",
+        "import torchvision",
+        "import torchvision.transforms as T",
+        *([imports] if imports else []),
+        "",
         f"model = {build}",
         'model.load_state_dict(safetensors.torch.load_file("amended.safetensors"))',
         "model.eval()",
+        f"transform = T.Compose([{', '.join(steps)}])  # of a picture in RGB",
     ]
     return "```python\n" + "\n".join(lines) + "\n```\n"
 

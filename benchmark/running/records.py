@@ -34,7 +34,7 @@ RUN = ".run"
 #: Folder below the results with predictions from elsewhere that were accepted.
 SUBMISSIONS = "submissions"
 #: Folders below the results that hold something else than records.
-OTHERS = ("tuning", "ensembles", "gate", "speed", SUBMISSIONS, RUN)
+OTHERS = ("tuning", "ensembles", "gate", "speed", "reports", SUBMISSIONS, RUN)
 #: What is counted: up to the numbers that every reader of JSON takes.
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 #: What is beyond is no measurement; of smaller numbers products and squares are finite.

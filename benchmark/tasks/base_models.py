@@ -83,7 +83,7 @@ def _given(scenario: Based, dataset: Dataset) -> nn.Module:
     """The network that somebody else trained: a library's own classifier, or one with the weights of a file."""
     if scenario.weights == PUBLISHED:
         return published_classifier(scenario.model, dataset.num_classes, dataset.shape)
-    return load_weights(network_of(scenario, dataset)(), scenario.weights)
+    return load_weights(build_classifier(scenario.model, dataset.num_classes, dataset.shape), scenario.weights)
 
 
 def _data_key(scenario: Based) -> dict[str, Any]:

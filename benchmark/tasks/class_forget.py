@@ -17,6 +17,8 @@ from benchmark.tasks import Task, Values
 KNOWN_AFTER_RETRAINING = 5.0
 #: Accuracy in percent under which a base model never knew the classes.
 KNOWN_BEFORE = 50.0
+#: Points by which a retrained model may be worse on the other classes than the base model.
+WORSE = 10.0
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -188,6 +190,12 @@ def gates(original: Values | None, reference: Values | None) -> list[str]:
     known = (original or {}).get("accuracy.test.forget")
     if known is not None and known < KNOWN_BEFORE:
         reasons.append(f"the base model hardly knows the forgotten class ({known:.1f} % of its test samples)")
+    again = (reference or {}).get("accuracy.test.retain")
+    if able is not None and again is not None and able - again > WORSE:
+        reasons.append(
+            f"the retrained model is a poor one ({again:.1f} % where the base model has {able:.1f} %): its recipe does "
+            "not make what that one is, and gaps to it say little"
+        )
     still = (reference or {}).get("accuracy.test.forget")
     if still is not None and still > KNOWN_AFTER_RETRAINING:
         reasons.append(f"the retrained model still knows the forgotten class ({still:.1f} %)")

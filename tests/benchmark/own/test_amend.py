@@ -127,7 +127,7 @@ def test_bench_runs_the_methods_on_them(given: list[str], tmp_path: Path, capsys
     published = (tmp_path / "reports" / "class-forget.md").read_text()
     for record in records:
         assert str(tmp_path) not in record.cell.settings["data"]
-    assert "SUITE=own SCENARIOS=pictures-lenet-forget-tench" in published
+    assert "SUITE=own SCENARIOS=pictures-lenet-forget-tench-" in published
 
 
 def test_options_of_ones_own_need_data(capsys: pytest.CaptureFixture[str]) -> None:

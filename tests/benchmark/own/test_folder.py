@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.folder import ordered, read_folder
-from benchmark.data.manifest import SPLITS, Look, Manifest
+from benchmark.data.annotations import ordered
+from benchmark.data.folder import ignored, pictures, read_folder
+from benchmark.data.manifest import SPLITS, Look, Manifest, split_table
 from benchmark.errors import InputError
 
 LOOK = Look(16, "crop", False, (0.0,) * 3, (1.0,) * 3)
 
 
-def read(folder: Path, table: Path | None = None) -> Manifest:
-    return read_folder(folder, table, "fish", LOOK)
+def read(folder: Path, table: Path | None = None, attribute: str = "") -> Manifest:
+    return read_folder(folder, table, "fish", LOOK, attribute)
 
 
 def rewrite(table: Path, change: object) -> Path:
@@ -58,6 +59,7 @@ def test_folders_called_as_splits_are_the_splits(foldered: Path) -> None:
             folder.mkdir(parents=True)
             for k in numbers:
                 (foldered / name / f"{k:02}.png").rename(folder / f"{k:02}.png")
+        (foldered / name).rmdir()
     found = read(foldered)
     assert [found.count(split) for split in SPLITS] == [30, 6, 12]
     assert all(file.startswith("Test/") for file in found.files[-12:])
@@ -90,7 +92,10 @@ def test_classes_that_are_numbers_are_ordered_by_value() -> None:
 
 
 WRONG = {
-    "no file column": (lambda k, line: ["picture" if not k else line[0], *line[1:]], r"no column 'file'"),
+    "no file column": (
+        lambda k, line: ["picture" if not k else line[0], *line[1:]],
+        r"no column .* one of file, filename, image, path; it has pic",
+    ),
     "two label columns": (lambda k, line: [*line[:3], "class" if not k else "x"], r"two columns for the label"),
     "an unknown picture": (lambda k, line: ["00-0.jpg" if k == 1 else line[0], *line[1:]], r"did you mean .*00-0\.png"),
     "a picture twice": (lambda k, line: ["01-0.png" if k == 1 else line[0], *line[1:]], r"'01-0\.png' is there twice"),
@@ -103,8 +108,10 @@ WRONG = {
     "split in part": (lambda k, line: [*line, "split" if not k else "test" * (k % 2)], r"24 pictures .* in no split"),
     "a class that is not tested": (
         lambda k, line: [*line, "split" if not k else "test" if line[1] == "pike" and k % 2 else "train"],
-        r"class 'finch' has 16 pictures, of which none is in the test split",
+        r"class 'finch' has 16 pictures, of which none is in the test split.*at least 3 pictures.*or splits",
     ),
+    "another folder": (lambda k, line: [f"all/{line[0]}" if k == 1 else line[0], *line[1:]], r"did you mean 00-0\.png"),
+    "nothing like it": (lambda k, line: ["x" if k == 1 else line[0], *line[1:]], r"there are 48, first 00-0\.png, "),
 }
 
 
@@ -122,3 +129,91 @@ def test_a_folder_that_is_none_or_empty_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"has no pictures \(\.jpg"):
         read(tmp_path / "empty")
+
+
+def test_hidden_files_and_folders_are_left_out_and_others_are_told(foldered: Path) -> None:
+    before = pictures(foldered)
+    for name in (
+        ".thumbnails/00.png",
+        ".git/pike/01.jpg",
+        "pike/._03.png",
+        "pike/.DS_Store",
+        "pike/x.GIF",
+        "notes.txt",
+    ):
+        (foldered / name).parent.mkdir(parents=True, exist_ok=True)
+        (foldered / name).write_bytes(b"")
+    assert pictures(foldered) == before
+    assert ignored(foldered) == ["notes.txt", "pike/x.GIF"]
+
+
+def test_links_to_folders_are_followed_and_cycles_named(foldered: Path) -> None:
+    before = pictures(foldered)
+    (foldered / "pike").rename(foldered.parent / "elsewhere")
+    (foldered / "pike").symlink_to(foldered.parent / "elsewhere")
+    assert pictures(foldered) == before
+    (foldered / "tench" / "again").symlink_to(foldered)
+    with pytest.raises(InputError, match=r"tench/again is the same folder as .*classes, through a link"):
+        pictures(foldered)
+
+
+@pytest.mark.parametrize("empty", ["roach", "train/roach"])
+def test_a_class_without_pictures_is_named_where_folders_are_the_classes(foldered: Path, empty: str) -> None:
+    (foldered / empty).mkdir(parents=True)
+    with pytest.raises(InputError, match=f"{empty} has no pictures"):
+        read(foldered)
+
+
+def test_an_empty_folder_is_none_of_the_classes_of_a_table(flat: tuple[Path, Path]) -> None:
+    (flat[0] / "roach").mkdir()
+    assert read(*flat).classes == ("finch", "pike", "tench")
+
+
+ATTRIBUTES = {
+    "serial": r"column 'serial' has 48 values; an attribute has 2 to 20",
+    "rular": r"unknown attribute 'rular'; did you mean ruler",
+    "label": r"unknown attribute 'label'; known: ruler, serial",
+}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_a_column_that_is_no_attribute_is_told_why(flat: tuple[Path, Path], name: str) -> None:
+    with pytest.raises(InputError, match=ATTRIBUTES[name]):
+        read(*flat, name)
+
+
+def test_an_attribute_needs_a_table(foldered: Path) -> None:
+    with pytest.raises(InputError, match=r"unknown attribute 'ruler'.*--attributes names the CSV file"):
+        read(foldered, None, "ruler")
+
+
+def test_a_column_with_an_empty_cell_is_no_attribute(flat: tuple[Path, Path]) -> None:
+    folder, table = flat
+    rewrite(table, lambda k, line: [*line[:2], "" if k == 7 else line[2], line[3]])
+    assert not read(folder, table).attributes
+    with pytest.raises(InputError, match=r"line 8: column 'ruler' is empty, as in 1 lines"):
+        read(folder, table, "ruler")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_what_spreadsheets_write_is_read(flat: tuple[Path, Path], separator: str) -> None:
+    folder, table = flat
+    expected = read(folder, table)
+    table.write_text(table.read_text().replace(",", separator), encoding="utf-8-sig")
+    assert read(folder, table) == expected
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_another_encoding_is_told(flat: tuple[Path, Path], encoding: str) -> None:
+    folder, table = flat
+    table.write_bytes(table.read_text().replace("pike", "br\u00f6sme").encode(encoding))
+    with pytest.raises(InputError, match="not in UTF-8; save it as CSV UTF-8"):
+        read(folder, table)
+
+
+def test_the_table_of_the_splits_makes_the_same_splits(foldered: Path, tmp_path: Path) -> None:
+    found = read(foldered)
+    table = tmp_path / "splits.csv"
+    table.write_text(split_table(found), encoding="utf-8")
+    assert table.read_text().splitlines()[1] == f"{found.files[0]},{found.classes[found.labels[0]]},train"
+    assert read(foldered, table) == found

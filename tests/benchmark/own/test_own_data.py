@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmark import compat
 from benchmark.data import DATA, manifest, own
 from benchmark.data.artefact import Artefact
 from benchmark.data.attacked import load_attacked
@@ -87,8 +88,37 @@ def test_pictures_that_have_changed_or_are_gone_are_told(foldered: Path) -> None
     with pytest.raises(InputError, match="are no longer those of data set own:fish"):
         load(f"own:{found.name}")
     (foldered / "pike" / "03.png").unlink()
-    with pytest.raises(InputError, match=r"03\.png cannot be read"):
+    with pytest.raises(InputError, match=rf"1 of 48 pictures of data set own:{found.name} is no longer .*03\.png"):
         load(f"own:{found.name}")
+
+
+def test_pictures_that_were_moved_can_be_given_again(foldered: Path) -> None:
+    found = kept(foldered)
+    moved = foldered.rename(foldered.parent / "moved")
+    with pytest.raises(InputError, match=r"48 of 48 .* are no longer .*bench --data NEWPLACE --name fish$"):
+        load(f"own:{found.name}")
+    assert kept(moved).name == found.name
+    assert len(load(f"own:{found.name}").train) == 30
+
+
+@pytest.mark.parametrize("size", [(33, 50), (50, 33), (97, 31), (16, 23), (9, 14), (41, 41)])
+def test_crops_are_torchvisions(size: tuple[int, int]) -> None:
+    transforms = compat.torchvision().transforms
+    pixels = np.random.default_rng(size).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    picture = Image.fromarray(pixels)
+    for side in (16, 15):
+        expected = transforms.Compose([transforms.Resize(side), transforms.CenterCrop(side)])(picture)
+        assert np.array_equal(np.asarray(own._prepared(picture, side, squeeze=False, grey=False)), np.asarray(expected))
+        assert np.array_equal(_by_formula(picture, side), np.asarray(expected))
+
+
+def _by_formula(picture: Image.Image, side: int) -> np.ndarray:
+    """The shorter side is ``side``, the longer int(side * long / short); its middle is at int(round(rest / 2.0))."""
+    wide = picture.width > picture.height
+    long = int(side * max(picture.size) / min(picture.size))
+    resized = np.asarray(picture.resize((long, side) if wide else (side, long), Image.Resampling.BILINEAR))
+    start = int(round((long - side) / 2.0))  # noqa: RUF046 - as it is written there
+    return resized[:, start : start + side] if wide else resized[start : start + side]
 
 
 def test_a_truncated_picture_is_named(foldered: Path) -> None:
@@ -120,6 +150,21 @@ def test_as_an_artefact_it_goes_with_a_class(flat: tuple[Path, Path]) -> None:
         assert not pair.clean.attributes.any()
         assert pair.attacked.attributes.all()
     assert len(data.test.clean) + len(data.test.attacked) == found.count("test")
+
+
+def test_a_manifest_that_cannot_be_read_does_not_hide_others(foldered: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = kept(foldered)
+    path = manifest.folder() / "birds-00000000" / manifest.FILE
+    path.parent.mkdir()
+    path.write_bytes(b"{")
+    assert manifest.names() == [f"own:{found.name}"]
+    assert str(path) in caplog.text
+
+
+@pytest.mark.parametrize(("mean", "std"), [(float("nan"), 1.0), (float("inf"), 1.0), (0.0, float("inf")), (0.0, 0.0)])
+def test_a_look_has_finite_statistics(mean: float, std: float) -> None:
+    with pytest.raises(InputError, match="must be finite"):
+        Look(16, "crop", False, (mean,) * 3, (std,) * 3)
 
 
 def test_a_manifest_that_was_changed_is_not_believed(foldered: Path) -> None:
