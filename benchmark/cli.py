@@ -7,10 +7,14 @@ interrupted.
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import typer
@@ -24,6 +28,8 @@ from benchmark.weights import tensors_only
 
 __all__ = ["amend", "app", "data", "main", "methods", "running", "showing", "speed", "submit", "trusting"]
 
+#: Seconds after which a signal that would be lost is sent again.
+AGAIN = 0.02
 #: Of click, or of the copy of it that typer brings.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
@@ -66,16 +72,34 @@ def _all_is_said() -> None:
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does."""
+    """SIGTERM ends a command as Ctrl-C does.
 
-    def stop(signum: int, frame: object) -> None:
+    What is raised while an object is being disposed of is lost: there the signal is sent again a moment later.
+    """
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if _is_disposing(frame):
+            threading.Timer(AGAIN, os.kill, (os.getpid(), signum)).start()
+            return
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where Ctrl-C is left to somebody else
+    signals = (signal.SIGTERM, *((signal.SIGINT,) if usual else ()))
+    before = {each: signal.signal(each, stop) for each in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _is_disposing(frame: FrameType | None) -> bool:
+    """Whether a frame is in a finaliser or in the callback of a weak reference, whose exceptions Python drops."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename == weakref.__file__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _stopped(message: str) -> int:

@@ -122,7 +122,7 @@ def test_the_leaderboard_as_json_has_the_promised_keys(finished: Path, capsys: p
     for row in rows:
         assert set(row) == {"task", "scenario", "method", "kind", "n", "status", "metrics", "cost", "access"} | {
             "device", "cells", "units", "reasons", "code", "devices", "label_free", "rank", "rank_label_free",
-            "track", "rank_by", "choice", "groups", "origin",
+            "track", "rank_by", "choice", "groups", "origin", "one_base",
         }  # fmt: skip
         for metric in row["metrics"].values():
             assert set(metric) == {"mean", "low", "high", "n", "unit", "better", "by_seed"}

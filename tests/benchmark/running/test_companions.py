@@ -127,8 +127,8 @@ def test_other_data_are_another_stack(setup: Setup, monkeypatch: pytest.MonkeyPa
     before = retrained(setup, 0)[0]
     original = forgetting.load
 
-    def other(name: str) -> Any:
-        data = original(name)
+    def other(name: str, holdout: int = 0) -> Any:
+        data = original(name, holdout)
         return replace(data, train=replace(data.train, labels=data.train.labels.roll(7)))
 
     for module in (forgetting, base_models):
