@@ -27,7 +27,7 @@ how     = $(if $(JOBS),--jobs '$(JOBS)') --device '$(DEVICE)'
 engine  = --engine '$(ENGINE)' $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report status collect check speed verify tune test nightly lint clean
+.PHONY: help setup bench report status collect check speed verify tune test long nightly lint clean
 
 help: ## show this help
 	@echo 'make bench TASK=class-forget    run a task of a suite and print its board'
@@ -68,7 +68,10 @@ tune: $(READY) ## choose hyper-parameters on the selection split and write them 
 	@$(BENCH) tune $(which) $(chosen) $(how) --results '$(RESULTS)'
 
 test: $(READY) ## run the tests
-	$(VENV)/bin/python -m pytest -n auto --benchmark-disable
+	$(VENV)/bin/python -m pytest -n auto --benchmark-disable -m 'not long'
+
+long: $(READY) ## the tests that take minutes: cells twice, runs that are killed, tasks of a cluster
+	$(VENV)/bin/python -m pytest -n auto --benchmark-disable -m long
 
 nightly: $(READY) ## the long profiles: a hundred kills, 10,000 hostile inputs, every cell of a seed twice
 	AMENDBENCH_TESTS=nightly $(VENV)/bin/python -m pytest -n auto --benchmark-disable -m nightly

@@ -49,6 +49,7 @@ def run(plans: list[Plan], folder: Path, suite: Suite, jobs: int, *, backwards: 
     return {record.hash: record for record in ended}
 
 
+@pytest.mark.long
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["smoke", "embedded"])
 def test_twice_in_other_processes_in_another_order_is_the_same(name: str, tmp_path: Path) -> None:

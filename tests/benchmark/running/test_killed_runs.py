@@ -128,6 +128,7 @@ def is_gone(group: int) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are counted in /proc")
 def test_runs_killed_at_random_moments_end_as_one_that_was_not(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def same(record: Record) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name not in ("cost", "created", "environment")}
 
 
+@pytest.mark.long
 def test_tasks_that_are_put_back_finish_and_those_that_are_cancelled_leave_nothing(
     slurm: Any, submission: Submission, tmp_path: Path
 ) -> None:
