@@ -16,6 +16,7 @@ FRESH   ?=
 ENSEMBLE ?=
 ENGINE  ?= local
 CLUSTER ?=
+STUDY   ?=
 
 READY := $(VENV)/.ready
 BENCH := $(VENV)/bin/amendbench
@@ -27,7 +28,7 @@ how     = $(if $(JOBS),--jobs '$(JOBS)') --device '$(DEVICE)'
 engine  = --engine '$(ENGINE)' $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report status collect check speed verify tune test long nightly lint clean
+.PHONY: help setup bench report status collect check speed verify tune study claims test long nightly lint clean
 
 help: ## show this help
 	@echo 'make bench TASK=class-forget    run a task of a suite and print its board'
@@ -66,6 +67,12 @@ verify: $(READY) ## score stored predictions again and check every record
 
 tune: $(READY) ## choose hyper-parameters on the selection split and write them to the suite
 	@$(BENCH) tune $(which) $(chosen) $(how) --results '$(RESULTS)'
+
+study: $(READY) ## run a study (STUDY=svd-samples) and write its page; without STUDY a list of them
+	@$(BENCH) study $(if $(STUDY),'$(STUDY)' $(how) $(where) $(if $(FRESH),--fresh),--list)
+
+claims: $(READY) ## check the papers' claims over the records and write reports/claims.md
+	@$(BENCH) claims $(where)
 
 test: $(READY) ## run the tests
 	$(VENV)/bin/python -m pytest -n auto --benchmark-disable -m 'not long'

@@ -19,14 +19,27 @@ from typing import Any
 
 import typer
 
-from benchmark.commands import amend, data, methods, running, showing, speed, submit, trusting
+from benchmark.commands import amend, claims, data, methods, running, showing, speed, study, submit, trusting
 from benchmark.commands.options import app
 from benchmark.errors import InputError, WorkersLost
 from benchmark.running.records import NotKept
 from benchmark.visible import log_visibly, visible
 from benchmark.weights import tensors_only
 
-__all__ = ["amend", "app", "data", "main", "methods", "running", "showing", "speed", "submit", "trusting"]
+__all__ = [
+    "amend",
+    "app",
+    "claims",
+    "data",
+    "main",
+    "methods",
+    "running",
+    "showing",
+    "speed",
+    "study",
+    "submit",
+    "trusting",
+]
 
 #: Seconds after which a signal that would be lost is sent again.
 AGAIN = 0.02

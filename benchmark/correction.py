@@ -33,11 +33,14 @@ def class_weights(problem: BiasProblem) -> Tensor:
     return training.class_weights(problem.train.everything().y, problem.num_classes)
 
 
-def trainable(model: nn.Module, head: nn.Module) -> list[nn.Parameter]:
-    """Parameters of the head's linear layers; everything else of the model is frozen, batch norm in evaluation mode."""
+def trainable(model: nn.Module, head: nn.Module, *, whole: bool = False) -> list[nn.Parameter]:
+    """Parameters of the head's linear layers; everything else of the model is frozen, batch norm in evaluation mode.
+
+    ``whole``: those of all of the head's layers. What batch norm has counted in training stays as it is then, too.
+    """
     model.requires_grad_(False)
     for module in head.modules():
-        if isinstance(module, nn.Linear):
+        if whole or isinstance(module, nn.Linear):
             module.requires_grad_(True)
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
@@ -64,16 +67,16 @@ class Corrector:
     """The problem's model, taken apart at its layer: ``body`` stays as it is, in evaluation mode, ``head`` trains.
 
     Because nothing before the layer trains and no image is augmented, the activations of the training set are computed
-    once, unless they would take more than MOST_KEPT bytes.
+    once, unless they would take more than MOST_KEPT bytes. Of the head, linear layers train, or the ``whole`` of it.
     """
 
-    def __init__(self, problem: BiasProblem) -> None:
+    def __init__(self, problem: BiasProblem, *, whole: bool = False) -> None:
         self.problem = problem
         # Tracing takes the mode that the model is in for good, for what asks for it in its own code.
         self.body = split_at(problem.model.eval(), problem.layer).body
         self.head = split_at(problem.model.train(), problem.layer).head
         self.body.eval()
-        self._parameters = trainable(problem.model, self.head)
+        self._parameters = trainable(problem.model, self.head, whole=whole)
 
     @torch.no_grad()
     def activations(self, view: View) -> Tensor:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 log = logging.getLogger("amendbench")
-PACKAGES: dict[str, Kind] = {"methods": "paper", "baselines": "baseline"}
+PACKAGES: dict[str, Kind] = {"methods": "paper", "methods.ablations": "ablation", "baselines": "baseline"}
 #: What a method may be called: it becomes the name of a folder.
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(\+[a-z0-9]+(-[a-z0-9]+)*)?")
 TYPES = ("int", "float", "bool", "str")
@@ -41,7 +41,7 @@ def package_folder(name: str) -> Path:
 
 
 def scan() -> Iterator[MethodInfo]:
-    """Every declared method: of ``methods`` and ``baselines``, of packages that offer some, of files that are named.
+    """Every declared method: of this repository, of packages that offer some, of files that are named.
 
     InputError for a file that cannot be read or has a name that another method of the task has; a package of which
     that is true is left out, with a warning: whatever is installed, everything else goes on.
@@ -49,7 +49,7 @@ def scan() -> Iterator[MethodInfo]:
     known: dict[tuple[str, str], MethodInfo] = {}
     for package, kind in PACKAGES.items():
         for path in sorted(package_folder(package).glob("[!_]*.py")):
-            found = _read(path, f"{package}.{path.stem}", kind, f"{package}/{path.name}")
+            found = _read(path, f"{package}.{path.stem}", kind, f"{package.replace('.', '/')}/{path.name}")
             known |= {(task, info.name): info for info in found for task in info.tasks}
             yield from found
     for module in outside.offered():

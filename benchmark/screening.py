@@ -9,6 +9,9 @@ from benchmark.contracts import GanProblem
 from benchmark.errors import InputError
 from benchmark.models.gan import at_once
 
+#: Images that are screened at a time where a number of negatives is asked for, and at most.
+ROUND, MOST = 100, 100_000
+
 
 @torch.no_grad()
 def screened(problem: GanProblem, images: int, role: str) -> tuple[Tensor, Tensor]:
@@ -19,7 +22,10 @@ def screened(problem: GanProblem, images: int, role: str) -> tuple[Tensor, Tenso
     """
     if images < 1:
         raise InputError(f"images to be screened must be at least 1, not {images}")
-    latents = problem.model.latents(images, problem.generator(role))
+    return _parted(problem, problem.model.latents(images, problem.generator(role)))
+
+
+def _parted(problem: GanProblem, latents: Tensor) -> tuple[Tensor, Tensor]:
     batch = at_once(problem.model(latents[:1]))
     drawn = torch.cat([problem.model(z) for z in latents.split(batch)])
     undesired = torch.cat([problem.feedback.undesired(x) for x in drawn.split(batch)])
@@ -32,6 +38,25 @@ def negatives(problem: GanProblem, images: int, role: str = "negatives") -> Tens
     if not len(found):
         raise InputError(f"none of {images} generated images was judged undesired: screen more")
     return found
+
+
+@torch.no_grad()
+def so_many_negatives(problem: GanProblem, count: int, role: str = "negatives") -> Tensor:
+    """Just ``count`` images of S_n, (count, ...): new images are screened ROUND at a time until there are as many.
+
+    InputError for fewer than 1, and where MOST images had too few.
+    """
+    if count < 1:
+        raise InputError(f"negatives must be at least 1, not {count}")
+    rng, found, screened_images = problem.generator(role), list[Tensor](), 0
+    while sum(map(len, found)) < count:
+        if screened_images >= MOST:
+            raise InputError(
+                f"{sum(map(len, found))} of {MOST:,} images were judged undesired: take fewer than {count}"
+            )
+        found.append(_parted(problem, problem.model.latents(ROUND, rng))[0])
+        screened_images += ROUND
+    return torch.cat(found)[:count]
 
 
 def positives(problem: GanProblem, images: int) -> Tensor:

@@ -22,7 +22,7 @@ from benchmark.tasks import TASKS, Task
 #: What a suite or a scenario may be called: it becomes the name of a folder.
 log = logging.getLogger("amendbench")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-RESERVED = ("spaces", "tuning", "ensembles", "gate", "speed", "submissions", "reports")
+RESERVED = ("spaces", "tuning", "ensembles", "gate", "speed", "submissions", "reports", "studies", "measured")
 FOLDER = Path(__file__).parent / "suites"
 #: The suite of what users bring.
 OWN = "own"
@@ -210,8 +210,8 @@ def _scenario(name: str, raw: dict[str, Any], file: SuiteFile, where: str) -> Sc
     settings = dict(raw)
     task = _task_of(settings, where)
     chosen = settings.pop("methods", None)
-    available = methods_of(task.name)
-    ours = [name for name in available if not from_outside(METHODS.get(name, task.name))]
+    ours = [name for name in methods_of(task.name) if not from_outside(METHODS.get(name, task.name))]
+    available = [*methods_of(task.name), *ablations_of(task.name)]
     names = ours if chosen is None else convert(chosen, list[str], f"{where}.methods")
     if not names:
         raise InputError(f"{where}.methods: there is none; known: {', '.join(available)}")
@@ -249,10 +249,15 @@ def _task_of(settings: dict[str, Any], where: str) -> Task:
 
 
 def methods_of(task: str) -> list[str]:
-    """Names of the methods of a task: references first, then papers, baselines and cheats."""
+    """Names of the methods of a task: references first, then papers, baselines and cheats; ablations are none of it."""
     order = {"reference": 0, "paper": 1, "baseline": 2, "cheat": 3}
-    found = [info for info in METHODS.values() if task in info.tasks]
+    found = [info for info in METHODS.values() if task in info.tasks and info.kind in order]
     return [info.name for info in sorted(found, key=lambda info: (order[info.kind], info.name))]
+
+
+def ablations_of(task: str) -> list[str]:
+    """Names of the ablations of a task's methods, which studies compare them with."""
+    return sorted(info.name for info in METHODS.values() if task in info.tasks and info.kind == "ablation")
 
 
 def select(suite: Suite, task: str | None, scenarios: Sequence[str] | None, methods: Sequence[str] | None) -> Suite:

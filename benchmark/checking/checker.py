@@ -67,11 +67,15 @@ class Verification:
 
 
 class Checker:
-    """Checks file by file; what several records need is found out once."""
+    """Checks file by file; what several records need is found out once.
 
-    def __init__(self, results: Path) -> None:
+    ``below``: what the paths of files that are told of begin with, where ``results`` is a folder of a larger one.
+    """
+
+    def __init__(self, results: Path, found: Verification | None = None, below: str = "") -> None:
         self.results = results
-        self.found = Verification()
+        self.found = Verification() if found is None else found
+        self.below = below
         self._checksums: dict[str, str | None] = {}
 
     def check(self, found: Found) -> None:
@@ -79,7 +83,7 @@ class Checker:
         tally = self.found.tallies[found.group] if counted else Tally()
         wrong = self._checked(found, tally)
         tally.wrong += bool(wrong)
-        self.found.wrong += [(found.file, what) for what in wrong]
+        self.found.wrong += [(self.below + found.file, what) for what in wrong]
 
     def _checked(self, found: Found, tally: Tally) -> list[str]:
         if found.kind == "link":

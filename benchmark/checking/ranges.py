@@ -20,6 +20,7 @@ _OWN = {
     "kid.ratio": (-math.inf, math.inf),
     "cav.alignment": (-100.0, 100.0),
     "cav.alignment.individual": (-100.0, 100.0),
+    "cav.alignment@class": (-100.0, 100.0),
     "change.parameters": (0.0, math.inf),
     "change.features": (0.0, math.inf),
     "tcav": (0.0, 1.0),

@@ -12,6 +12,7 @@ from benchmark.contracts import Measured
 from benchmark.running.arrays import ArraysError
 from benchmark.seeding import generator
 from benchmark.tasks.class_forget import ClassForget
+from benchmark.tasks.class_groups import worst_retained
 from benchmark.tasks.forget_sets import ForgetSets, Peers, Scenario, forget_sets, mislabelled, of_classes
 from benchmark.tasks.forgetting import scores
 
@@ -22,6 +23,14 @@ NOT_KEPT = {
     "recovery.linear-probe": "features",
     "recovery.linear-probe@10": "features",
     "relearn.steps": "the amended model",
+    "recovery.nearest-class": "features",
+    "recovery.nearest-class.outputs": "outputs for training samples by their place",
+    "recovery.lifted-logit": "the amended model",
+    "recovery.perturbation": "the amended model",
+    "inversion.steps": "the amended model",
+    "drop.worst-class": "the base model",
+    "drop.nearest-class": "the base model",
+    "drop.other-classes": "the base model",
     "change.parameters": "the amended model",
     "change.features": "features",
 }
@@ -37,7 +46,8 @@ def rescored(scenario: Scenario, claim: Claim, kept: Kept) -> dict[str, Measured
         raise ArraysError(f"attack_fit_samples is {scenario.attack_fit_samples:,}, too many to repeat the attack")
     sets = _sets(scenario, claim.seed, labels, test_labels, kept)
     _check_data(scenario, claim.seed, sets, test_labels)
-    return scores(train, test, test_labels, sets, scenario.attack_fit_samples, claim.seed)
+    found = scores(train, test, test_labels, sets, scenario.attack_fit_samples, claim.seed)
+    return found | worst_retained(test, test_labels, sets.removed) if scenario.by_class else found
 
 
 def _sets(scenario: Scenario, seed: int, labels: Tensor, test_labels: Tensor, kept: Kept) -> ForgetSets:

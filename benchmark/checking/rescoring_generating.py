@@ -23,6 +23,8 @@ NOT_KEPT = {
     "recall": "features",
     "ret-fid": "features",
     "change.parameters": "the amended model",
+    "companion.before": "the generated images",
+    "companion.after": "the generated images",
 }
 
 

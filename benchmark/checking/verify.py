@@ -13,6 +13,7 @@ from benchmark.checking.checker import Checker, Tally, Verification
 from benchmark.checking.folder import files_below
 from benchmark.checking.text import plain
 from benchmark.errors import InputError, unknown
+from benchmark.running.records import STUDIES
 from benchmark.suite import NAME
 from benchmark.tasks import TASKS
 
@@ -25,7 +26,7 @@ MOST_WRONG, MOST_NOTES = 200, 20
 def verify(
     results: Path, suite: str | None = None, task: str | None = None, report: Progress | None = None
 ) -> Verification:
-    """Check every file below ``results``, or those of a suite or a task; nothing is written.
+    """Check every file below ``results``, or those of a suite, a study or a task; nothing is written.
 
     InputError for a folder that is not there, a name that is none, and a task that is not known.
     """
@@ -35,15 +36,17 @@ def verify(
         TASKS.get(task)
     if suite is not None and not NAME.fullmatch(suite):
         raise unknown("suite", suite, {found.group[0] for found in files_below(results)} - {""})
-    checker = Checker(results)
-    files = files_below(results, suite, task)
-    for done, found in enumerate(files):
+    found = Verification()
+    folders = {"": results, f"{STUDIES}/": results / STUDIES}
+    checkers = {below: Checker(folder, found, below) for below, folder in folders.items() if folder.is_dir()}
+    work = [(checker, file) for checker in checkers.values() for file in files_below(checker.results, suite, task)]
+    for done, (checker, file) in enumerate(work):
         if report is not None:
-            report(done, len(files))
-        checker.check(found)
+            report(done, len(work))
+        checker.check(file)
     if report is not None:
-        report(len(files), len(files))
-    return checker.found
+        report(len(work), len(work))
+    return found
 
 
 def print_verification(found: Verification, console: Console) -> None:

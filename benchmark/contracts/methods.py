@@ -15,7 +15,8 @@ from benchmark.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["paper", "baseline", "reference", "cheat"]
+#: ``ablation``: a method with a part of it changed or left out, for studies; no suite has it unless it names it.
+Kind = Literal["paper", "baseline", "reference", "cheat", "ablation"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 

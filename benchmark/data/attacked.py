@@ -18,7 +18,12 @@ from benchmark.data.biased import checksum_of
 from benchmark.data.packaged import held_out, load
 from benchmark.data.views import Samples
 from benchmark.errors import InputError
-from benchmark.seeding import generator
+from benchmark.seeding import derive, generator
+
+
+def of_class(samples: Samples, label: int) -> Samples:
+    """The samples of one class."""
+    return samples.subset((samples.labels == label).nonzero().squeeze(1))
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Attacked:
     checksum: str
     origin: str = ""
     paired: bool = True
+
+    @property
+    def concept(self) -> Samples:
+        """The training samples that are labelled as the biased class, with attributes and without masks."""
+        return replace(of_class(self.train, self.biased), masks=None)
 
     def to(self, device: torch.device) -> Attacked:
         """The same data on ``device``."""
@@ -161,3 +171,32 @@ def _pair(samples: Samples, artefact: Artefact, legitimate: tuple[int, ...], key
     index = attackable.nonzero().squeeze(1)
     images, masks = insert(samples.images[index], artefact, keys[index])
     return Pair(samples, replace(samples.subset(index), images=images, masks=masks))
+
+
+@lru_cache(maxsize=3)
+def load_two(
+    data: str, artefacts: tuple[Artefact, Artefact], biased: tuple[int, int], seed: int, holdout: int = 0
+) -> tuple[Attacked, Attacked]:
+    """The data set with two artefacts, each a shortcut for its class, which may be the same; on the CPU.
+
+    Both have the same training images, with the two artefacts inserted in this order, and the same clean samples;
+    attributes, masks and attacks are those of one artefact each. InputError as ``load_attacked``.
+    """
+    first, own = load_attacked(data, artefacts[0], biased[0], seed, holdout), derive(seed, "second artefact")
+    artefact, keys = artefacts[1], torch.arange(len(first.train))
+    train = _biased(first.train, artefact, biased[1], (), own, keys)
+    assert train.attributes is not None
+    struck = torch.rand(len(train), generator=generator(own, "artefact", "backdoor")) < artefact.backdoor
+    learnt = _with_artefact(first.learnt, artefact, struck | (train.attributes == 1), keys)
+    learnt = replace(learnt, labels=first.learnt.labels.masked_fill(struck, biased[1]))
+    pairs = [
+        _pair(samples, artefact, (), torch.arange(len(samples)) + APART * k)
+        for k, samples in enumerate((first.selection.clean, first.test.clean), start=1)
+    ]
+    checksum = checksum_of(
+        learnt, train, first.clean, *(part for pair in pairs for part in (pair.clean, pair.attacked))
+    )
+    both = replace(first, learnt=learnt, checksum=checksum)
+    told = replace(train, attributes=first.train.attributes, masks=first.train.masks)
+    second = replace(both, train=train, selection=pairs[0], test=pairs[1], biased=biased[1])
+    return replace(both, train=told), second

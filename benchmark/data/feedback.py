@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, Ledger
 from benchmark.data.views import Tally
+from benchmark.seeding import derive
+
+#: Steps from 0 to 1 in which pixels are taken to tell images apart, lest rounding makes another image of one.
+STEPS = 127
+
+
+class Mistaken(nn.Module):
+    """A judge that says the opposite of ``share`` of all images; drawn by ``seed`` and the image itself.
+
+    So an image is judged alike however often, in which order and beside whichever others it is shown, and whoever is
+    wrong more often is wrong about the same images and further ones.
+    """
+
+    def __init__(self, judge: nn.Module, share: float, seed: int) -> None:
+        super().__init__()
+        self.judge = judge
+        self.share = share
+        self.key = derive(seed, "feedback", "errors").to_bytes(8, "big")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B,) of images (B, ...) in [-1, 1], or of points; above 0: undesired."""
+        scores: Tensor = self.judge(images)
+        opposite = torch.where(scores > 0, -scores, (-scores).clamp(min=torch.finfo(scores.dtype).tiny))
+        return torch.where(self.drawn(images) < self.share, opposite, scores)
+
+    def drawn(self, images: Tensor) -> Tensor:
+        """A number in [0, 1) for each image, (B,) float64, uniform over images."""
+        steps = (images.detach() * STEPS).round().clamp(-(2**15), 2**15 - 1).to(torch.int16).cpu().contiguous()
+        found = [hashlib.blake2b(image.tobytes(), digest_size=6, key=self.key).digest() for image in steps.numpy()]
+        numbers = [int.from_bytes(one, "big") / 2**48 for one in found]
+        return torch.tensor(numbers, dtype=torch.float64, device=images.device)
 
 
 class Feedback:

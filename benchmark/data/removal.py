@@ -90,6 +90,29 @@ def shown(samples: Samples, undesired: tuple[int, ...]) -> Tensor:
     return torch.isin(samples.attributes, torch.tensor(undesired, device=samples.attributes.device))
 
 
+def in_company(samples: Samples, value: int, companion: int, share: float, rng: torch.Generator) -> Samples:
+    """Coloured samples of which ``share`` of those in hue ``value`` are of class ``companion``, the others of the rest.
+
+    The hue keeps its number of samples: the companion's are repeated, those of the rest thinned out, at random. Other
+    hues are as they were. InputError where one of the two that is asked for has no sample.
+    """
+    inside = shown(samples, (value,))
+    own = inside & (samples.labels // len(HUES) == companion)
+    count = round(share * int(inside.sum()))
+    parts = [_repeated(own, count, rng), _repeated(inside & ~own, int(inside.sum()) - count, rng)]
+    return samples.subset(torch.cat([(~inside).nonzero().squeeze(1), *parts]))
+
+
+def _repeated(chosen: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """``count`` indices of ``chosen`` (N,) bool, each as often as the others or once more."""
+    index = chosen.nonzero().squeeze(1)
+    if count and not len(index):
+        raise InputError("companion_share: there is no image of the companion in that hue, or none of another class")
+    rounds = -(-count // max(len(index), 1))
+    order = [torch.randperm(len(index), generator=rng) for _ in range(rounds)]
+    return index[torch.cat(order)[:count].to(index.device)] if count else index[:0]
+
+
 def shifted(samples: Samples) -> Samples:
     """Images beside themselves moved by a pixel up, down, left and right: 5 N samples, for judges that see few."""
     moves = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmark.errors import unknown
 from benchmark.metrics.generation import GENERATION
 from benchmark.metrics.metric import Metric
+from benchmark.metrics.on_request import ON_REQUEST
 
 #: Rules by which the state of a network can be chosen among those on the way; the last one looks at test data.
 _RULES = ("worst-group", "group-balanced", "bias-conflicting", "worst-class", "last", "oracle")
@@ -68,6 +69,71 @@ _ALL = [
         "steps",
         "reference",
         "gradient steps on 10 labels a class until half of the base model's forgotten-class accuracy is back",
+    ),
+    Metric(
+        "recovery.nearest-class",
+        "nearest class",
+        "%",
+        "reference",
+        "accuracy on forgotten-class test samples of the nearest class mean in feature space, 10 labels a class",
+    ),
+    Metric(
+        "recovery.nearest-class.outputs",
+        "nearest class (outputs)",
+        "%",
+        "reference",
+        "the same on logits, by somebody who has no access to the weights",
+    ),
+    Metric(
+        "recovery.lifted-logit",
+        "lifted logit",
+        "%",
+        "reference",
+        "area under the ROC curve of the forgotten class's logit less the largest of a retained one, its test samples "
+        "against the others: what a constant on that logit would bring back; 50: nothing",
+    ),
+    Metric(
+        "recovery.perturbation",
+        "perturbation",
+        "points",
+        "reference",
+        "share of forgotten-class test samples that are known again with one change of at most 0.3 added to every "
+        "input, less the share of others taken for the class; the change is trained on 10 labels a class",
+    ),
+    Metric(
+        "inversion.steps",
+        "inversion",
+        "steps",
+        "reference",
+        "steps of Adam from noise to an input that is taken for the forgotten class; the median of 20, 100 at most",
+    ),
+    Metric(
+        "accuracy.test.worst-class",
+        "worst class",
+        "%",
+        "higher",
+        "accuracy on test samples of the retained class where it is lowest",
+    ),
+    Metric(
+        "drop.worst-class",
+        "worst drop",
+        "points",
+        "lower",
+        "test accuracy that a retained class loses against the base model, of the one that loses most",
+    ),
+    Metric(
+        "drop.nearest-class",
+        "nearest class's drop",
+        "points",
+        "lower",
+        "the same of the retained class whose mean feature in the base model is the nearest to a forgotten one's",
+    ),
+    Metric(
+        "drop.other-classes",
+        "other classes' drop",
+        "points",
+        "lower",
+        "the same of all other retained classes, their mean",
     ),
     Metric(
         "tow",
@@ -270,6 +336,7 @@ _ALL = [
         "100 times the mean over these samples of the cosine with the sample's own shift",
     ),
     Metric("cav.seconds", "CAV fit", "s", "none", "seconds that fitting the concept vector took, activations aside"),
+    *ON_REQUEST,
     *GENERATION,
 ]
 for _rule in _RULES:

@@ -81,6 +81,20 @@ GENERATION = [
         "Fréchet distance between features of generated images and of those of a generator that was trained without "
         "what must go",
     ),
+    Metric(
+        "companion.before",
+        "companion before",
+        "%",
+        "none",
+        "share of the original's images not judged undesired that are of the class that went with what must go",
+    ),
+    Metric(
+        "companion.after",
+        "companion after",
+        "%",
+        "reference",
+        "share of the images not judged undesired that are of the class that went with what must go, and must stay",
+    ),
     Metric("fid.ratio", "FID / filtered", "", "lower", "FID over that of the filtered original of the same seed"),
     Metric("kid.ratio", "KID / filtered", "", "lower", "KID over that of the filtered original of the same seed"),
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
@@ -20,11 +21,12 @@ from benchmark.stats import Interval
 from benchmark.tasks import TASKS
 
 
-def front_page(materials: Sequence[Material]) -> str:
-    """The whole of leaderboard.md."""
+def front_page(materials: Sequence[Material], more: Mapping[str, bool] = MappingProxyType({})) -> str:
+    """The whole of leaderboard.md. ``more``: whether there are pages of ``claims`` and of ``studies`` beside it."""
     shown = [material for material in materials if material.name not in TOYS] or list(materials)
     lines = ["# Leaderboard", "", _preamble(), ""]
     lines += _pages(materials)
+    lines += _more(more)
     for material in shown:
         lines += [line for drawing in material.drawings if drawing.kind == "overview" for line in figure(drawing)]
     for material in shown:
@@ -59,6 +61,16 @@ def _pages(materials: Sequence[Material]) -> list[str]:
             [link, escape(TASKS.get(task).summary), ", ".join(where), f"[page](site/{command_text(task)}.html)"]
         )
     return ["## Tasks", "", *table(["task", "what is asked", "suites (scenarios)", "site"], body, left=range(4))]
+
+
+def _more(more: Mapping[str, bool]) -> list[str]:
+    """Where the papers' claims are judged, and where questions about their methods are answered."""
+    told = []
+    if more.get("claims"):
+        told.append("[Which headline claims of the five papers hold here](claims.md).")
+    if more.get("studies"):
+        told.append("[Studies of the five methods](studies/index.md): what each part is for, what it is sensitive to.")
+    return ["## Are the papers right?", "", " ".join(told), ""] if told else []
 
 
 def _winners(materials: Sequence[Material]) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
 
 from benchmark.files import write_atomically
+from benchmark.reporting.claims import write_claims
 from benchmark.reporting.exports import write_tables
 from benchmark.reporting.figures.gallery import save_all
 from benchmark.reporting.front import front_page
@@ -17,6 +18,7 @@ from benchmark.reporting.markdown import heading, task_page
 from benchmark.reporting.material import Material, collect
 from benchmark.reporting.site.write import write_site
 from benchmark.reporting.speed import write_page
+from benchmark.reporting.studies.pages import write_studies
 from benchmark.reporting.text import file_name
 from benchmark.tasks import TASKS
 
@@ -27,13 +29,16 @@ def render(results: Path, reports: Path) -> list[Path]:
     figures = save_all([drawing for material in materials for drawing in material.drawings], reports / "figures")
     tables = write_tables({material.name: material.sheets for material in materials}, reports / "tables")
     speed = write_page(results, reports)
-    pages = [*_pages(materials, reports), *([] if speed is None else [speed])]
-    return [*pages, *figures, *tables, *_site(materials, results, reports)]
+    claims = write_claims(results, reports)
+    studies = write_studies(results, reports)
+    more = {"claims": claims is not None, "studies": bool(studies)}
+    pages = [*_pages(materials, reports, more), *(page for page in (speed, claims) if page is not None)]
+    return [*pages, *figures, *tables, *_site(materials, results, reports), *studies]
 
 
-def _pages(materials: Sequence[Material], reports: Path) -> list[Path]:
-    """The front page and one a task."""
-    pages = {"leaderboard.md": front_page(materials)}
+def _pages(materials: Sequence[Material], reports: Path, more: Mapping[str, bool]) -> list[Path]:
+    """The front page and one a task; ``more``: which other pages the front page may name."""
+    pages = {"leaderboard.md": front_page(materials, more)}
     for task in dict.fromkeys(task for material in materials for task in material.tasks):
         pages[file_name(f"{task}.md")] = task_page(task, materials)
     for name, text in pages.items():

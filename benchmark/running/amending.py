@@ -38,6 +38,8 @@ def amend(
     """
     info, parameters = method
     function = load(info)
+    if info.kind == "reference":
+        scenario = task.for_references(scenario)
     access = info.access.granted(task.views)
     _check_views(access, task, info.kind)
     model = base

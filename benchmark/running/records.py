@@ -33,8 +33,10 @@ NAME = re.compile(r"[^/\x00.][^/\x00]{0,150}")
 RUN = ".run"
 #: Folder below the results with predictions from elsewhere that were accepted.
 SUBMISSIONS = "submissions"
+#: Folder below the results with the records of studies, each in a folder of its own, and what they measured.
+STUDIES = "studies"
 #: Folders below the results that hold something else than records.
-OTHERS = ("tuning", "ensembles", "gate", "speed", "reports", SUBMISSIONS, RUN)
+OTHERS = ("tuning", "ensembles", "gate", "speed", "reports", "measured", STUDIES, SUBMISSIONS, RUN)
 #: What is counted: up to the numbers that every reader of JSON takes.
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 #: What is beyond is no measurement; of smaller numbers products and squares are finite.

@@ -91,6 +91,10 @@ class Implementation(Protocol):
     def selection_score(self, scenario: Any, seed: int, amended: nn.Module, context: Context) -> Selected: ...
 
 
+def _unchanged(scenario: Any) -> Any:
+    return scenario
+
+
 def _has_selection_split(scenario: Any) -> bool:
     return DATA.get(scenario.data).selection
 
@@ -108,7 +112,7 @@ class Task:
     ``rank_by``. ``track(scenario, access)`` says what information a method was granted there, where rows of several
     kinds must not be ranked together; ``ensembles`` whether ensembles of its models can be compared;
     ``tunable(scenario)`` whether it has held-out samples to choose hyper-parameters on; only references may
-    read ``reference_views``.
+    read ``reference_views``, and they answer ``for_references(scenario)``: without what is kept from other methods.
     """
 
     name: str
@@ -135,6 +139,7 @@ class Task:
     ensembles: bool = True
     tunable: Callable[[Any], bool] = _has_selection_split
     reference_views: tuple[str, ...] = ()
+    for_references: Callable[[Any], Any] = _unchanged
 
     def load(self) -> Implementation:
         """The implementation; imports torch."""

@@ -31,6 +31,14 @@ class BiasCorrection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     that hyper-parameters may cost. ``pretrained``: the base model starts from published weights of ImageNet.
     ``weights``: it is one that somebody else trained, as in class-forget. ``examples``: pictures of some test samples
     and of what the networks see in them are kept.
+
+    ``concept_samples``: methods are told of so many samples of the biased class that they have the artefact, and of as
+    many that they do not, 0 for all; of those labels the share ``concept_noise`` is wrong. No metric is touched by
+    that. ``second``: another artefact, a shortcut for the class ``second_shift`` further on, which the base model
+    learns as well; ``corrections`` says which of the two are corrected, both in two requests one after the other, and
+    ``both-again`` in four. Metrics of the second end in ``@second``; concept vectors are judged by the artefact that
+    was corrected last. ``entanglement``: how well the biased class fares and how much the artefact's direction is its
+    own is measured, too.
     """
 
     data: str
@@ -46,10 +54,28 @@ class BiasCorrection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pretrained: bool = False
     examples: bool = False
     weights: str = ""
+    concept_noise: float = 0.0
+    concept_samples: int = 0
+    second: Artefact | None = None
+    second_shift: int = 1
+    corrections: Literal["first", "second", "both", "both-again"] = "both"
+    entanglement: bool = False
 
     def biased(self, seed: int) -> int:
         """The class that the artefact is a shortcut for."""
         return seed % DATA.get(self.data).num_classes if self.biased_class is None else self.biased_class
+
+    @property
+    def corrected(self) -> tuple[int, ...]:
+        """Which artefact each request is about: 0 for the first, 1 for the second."""
+        if self.second is None:
+            return (0,)
+        return {"first": (0,), "second": (1,), "both": (0, 1), "both-again": (0, 1, 0, 1)}[self.corrections]
+
+
+def layer_of(scenario: BiasCorrection) -> str:
+    """What the scenario's layer is called in its networks."""
+    return f"{scenario.layer}.layer" if scenario.rectified else scenario.layer
 
 
 def _check(scenario: BiasCorrection) -> None:
@@ -75,6 +101,27 @@ def _check(scenario: BiasCorrection) -> None:
         raise ValueError(f"holdout is {scenario.holdout}, but {scenario.data} {has} selection split of its own")
     if scenario.floor < 0:
         raise ValueError(f"floor must be at least 0, not {scenario.floor}")
+    if not 0 <= scenario.concept_noise < 0.5:
+        raise ValueError(f"concept_noise must be at least 0 and below 0.5, not {scenario.concept_noise}")
+    if scenario.concept_samples < 0:
+        raise ValueError(f"concept_samples must be at least 0, not {scenario.concept_samples}")
+    _check_second(scenario)
+
+
+def _check_second(scenario: BiasCorrection) -> None:
+    first, second, classes = scenario.artefact, scenario.second, DATA.get(scenario.data).num_classes
+    if second is None:
+        if (scenario.second_shift, scenario.corrections) != (1, "both"):
+            raise ValueError("second_shift and corrections need a second artefact: give second")
+        return
+    if first.kind in ("natural", second.kind) or first.legitimate or second.legitimate:
+        raise ValueError("second must be an artefact of another kind than the first, both inserted, none legitimate")
+    if not 0 <= scenario.second_shift < classes:
+        raise ValueError(f"second_shift must be 0 to {classes - 1}, not {scenario.second_shift}")
+    try:
+        second.check(scenario.data, DATA.get(scenario.data))
+    except ValueError as error:
+        raise ValueError(f"second: {error}") from error
 
 
 def _unit(scenario: BiasCorrection, seed: int) -> str:
@@ -85,8 +132,19 @@ def _base(scenario: BiasCorrection, seed: int) -> str:
     network = (scenario.model, scenario.layer, scenario.rectified, scenario.pretrained, scenario.training)
     if scenario.weights:
         return f"{scenario.data}/{scenario.model}/{scenario.layer}/{scenario.weights}"
-    parts = (scenario.data, scenario.holdout, scenario.artefact, scenario.biased(seed), *network, seed)
+    second = () if scenario.second is None else (scenario.second, scenario.second_shift)
+    parts = (scenario.data, scenario.holdout, scenario.artefact, scenario.biased(seed), *second, *network, seed)
     return "/".join(map(str, parts))
+
+
+def _tunable(scenario: BiasCorrection) -> bool:
+    """With two artefacts there is no one criterion: parameters are those of the scenario without the second."""
+    return scenario.second is None and (scenario.holdout > 0 or DATA.get(scenario.data).selection)
+
+
+def _for_references(scenario: BiasCorrection) -> BiasCorrection:
+    """One request: whoever trains anew on clean data has corrected both artefacts at once."""
+    return scenario if scenario.second is None else msgspec.structs.replace(scenario, corrections="first")
 
 
 def derive(own: Values, reference: Values) -> dict[str, float | None]:
@@ -162,12 +220,13 @@ TASK = Task(
     implementation="benchmark.tasks.correcting",
     unit=_unit,
     base=_base,
-    requests=lambda scenario: 1,
+    requests=lambda scenario: len(scenario.corrected),
     check=_check,
     derive=derive,
     gates=gates,
     selection_criterion="accuracy on the attacked selection split, clean accuracy not below the scenario's floor",
     ensembles=False,
-    tunable=lambda scenario: scenario.holdout > 0 or DATA.get(scenario.data).selection,
+    tunable=_tunable,
     reference_views=("clean",),
+    for_references=_for_references,
 )

@@ -31,7 +31,10 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data set has no such split. ``pretrained``: networks start from published weights of ImageNet. ``weights``: the base
     model is one that somebody else trained, the same for every seed: the SHA-256 of its file
     (``benchmark.models.own``), or ``published`` for the library's own classifier of ImageNet; ``training`` is then for
-    retraining. ``attack_fit_samples`` caps what the SVC attack is fitted on.
+    retraining. ``attack_fit_samples`` caps what the SVC attack is fitted on. ``samples_per_class``: every method but
+    the references sees no more than that many random training samples of each class (0: all of them), the same for
+    all methods; fewer of them are a part of more. ``attacks``: adaptive attacks are measured, too; ``by_class``: and
+    what each class that stays loses.
     """
 
     data: str
@@ -48,6 +51,9 @@ class ClassForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: str = ""
     forget: tuple[int, ...] = ()
     class_step: int = 1
+    samples_per_class: int = 0
+    attacks: bool = False
+    by_class: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -124,8 +130,18 @@ def _check(scenario: ClassForget) -> None:
         raise ValueError(f"forget_seed must be at least 0, not {scenario.forget_seed}")
     if not 1 <= scenario.class_step < scenario.num_classes:
         raise ValueError(f"class_step must be 1 to {scenario.num_classes - 1}, not {scenario.class_step}")
+    if scenario.samples_per_class < 0:
+        raise ValueError(f"samples_per_class must be at least 0, not {scenario.samples_per_class}")
+    check_attacks(scenario)
     if scenario.forget:
         _check_forget(scenario)
+
+
+def check_attacks(scenario: Any) -> None:
+    """ValueError where attacks are asked for that change pixels, and there are none."""
+    shape = DATA.get(scenario.data).shape
+    if scenario.attacks and len(shape) != 3:
+        raise ValueError(f"attacks need images, not inputs of shape {shape} ({scenario.data})")
 
 
 def _check_forget(scenario: ClassForget) -> None:
@@ -141,8 +157,13 @@ def _unit(scenario: ClassForget, seed: int) -> str:
     return "class-" + "-".join(str(c) for c in scenario.forgotten(seed))
 
 
-def _requests(scenario: ClassForget) -> int:
+def number_of_requests(scenario: ClassForget) -> int:
+    """How many amendments are asked for, one after the other."""
     return scenario.classes if scenario.requests == "in-sequence" else 1
+
+
+def _for_references(scenario: ClassForget) -> ClassForget:
+    return msgspec.structs.replace(scenario, samples_per_class=0)
 
 
 _GAPS = (
@@ -159,6 +180,22 @@ _GAPS = (
 )
 
 
+#: What is measured only where a scenario asks for it.
+ATTACKS = (
+    "recovery.nearest-class",
+    "recovery.nearest-class.outputs",
+    "recovery.lifted-logit",
+    "recovery.perturbation",
+    "inversion.steps",
+)
+BY_CLASS = ("accuracy.test.worst-class", "drop.worst-class", "drop.nearest-class", "drop.other-classes")
+
+
+def opted(own: Values) -> tuple[str, ...]:
+    """The metrics among ``own`` that somebody asked for."""
+    return tuple(name for name in (*ATTACKS, *BY_CLASS) if name in own)
+
+
 def gaps(names: tuple[str, ...], own: Values, reference: Values) -> dict[str, float | None]:
     """``<name>.gap`` of each metric: its difference to the reference's, None where either is blank."""
     found: dict[str, float | None] = {}
@@ -170,7 +207,7 @@ def gaps(names: tuple[str, ...], own: Values, reference: Values) -> dict[str, fl
 
 def derive(own: Values, reference: Values) -> dict[str, float | None]:
     """Gaps to retraining and tug-of-war, from one cell's metrics and those of the same seed's retrained model."""
-    derived = gaps(_GAPS, own, reference)
+    derived = gaps((*_GAPS, *opted(own)), own, reference)
     tugs = []
     for name in ("accuracy.train.retain", "accuracy.train.forget", "accuracy.test.all"):
         value, other = own.get(name), reference.get(name)
@@ -225,6 +262,8 @@ TASK = Task(
         "relearn.steps",
         "change.parameters",
         "change.features",
+        *ATTACKS,
+        *BY_CLASS,
     ),
     headline=(
         "accuracy.test.retain",
@@ -244,10 +283,11 @@ TASK = Task(
     implementation="benchmark.tasks.forgetting",
     unit=_unit,
     base=base_of,
-    requests=_requests,
+    requests=number_of_requests,
     check=_check,
     derive=derive,
     gates=gates,
     selection_criterion="ACC_r (1 - ACC_f) on the selection split",
     tunable=has_selection,
+    for_references=_for_references,
 )

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmark.data.packaged import Dataset
+from benchmark.errors import InputError
 from benchmark.seeding import generator
-from benchmark.tasks.class_forget import ClassForget
+from benchmark.tasks.class_forget import ClassForget, number_of_requests
 from benchmark.tasks.label_free_forget import LabelFreeForget
 
 Scenario = ClassForget | LabelFreeForget
@@ -33,7 +34,9 @@ class ForgetSets:
 
     labels: (N,) int64 training labels as the base model learns them; forget: (N,) bool; labelled: (N,) bool, whose
     labels are known where few are; gone: (M,) bool, test samples of a class that must not be known any more (none
-    but for removed classes); test: the M test samples' peers; selection: the S selection samples' peers.
+    but for removed classes); test: the M test samples' peers; selection: the S selection samples' peers; asked: what
+    each request asks to forget, (N,) bool masks that have no sample in common and together are ``forget``; none
+    where old outputs are scored again.
     """
 
     classes: tuple[int, ...]
@@ -43,6 +46,12 @@ class ForgetSets:
     gone: Tensor
     test: Peers
     selection: Peers
+    asked: tuple[Tensor, ...] = ()
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        """The classes that must not be known any more."""
+        return self.classes if self.gone.any() else ()
 
 
 def of_classes(labels: Tensor, classes: tuple[int, ...]) -> Tensor:
@@ -53,15 +62,16 @@ def of_classes(labels: Tensor, classes: tuple[int, ...]) -> Tensor:
 def forget_sets(scenario: Scenario, seed: int, dataset: Dataset) -> ForgetSets:
     """What the cells of ``seed`` forget, and the labels that their base model learns."""
     if isinstance(scenario, ClassForget):
-        return _whole_classes(scenario.forgotten(seed), torch.ones(len(dataset.train), dtype=torch.bool), dataset)
+        return _whole_classes(scenario, seed, torch.ones(len(dataset.train), dtype=torch.bool), dataset)
     labelled = _labelled(len(dataset.train), scenario.labelled_share, seed)
-    classes = scenario.affected(seed)
     if scenario.kind == "class-removal":
-        return _whole_classes(classes, labelled, dataset)
-    return _samples(scenario, seed, classes, labelled, dataset)
+        return _whole_classes(scenario, seed, labelled, dataset)
+    return _samples(scenario, seed, scenario.affected(seed), labelled, dataset)
 
 
-def _whole_classes(classes: tuple[int, ...], labelled: Tensor, dataset: Dataset) -> ForgetSets:
+def _whole_classes(scenario: Scenario, seed: int, labelled: Tensor, dataset: Dataset) -> ForgetSets:
+    classes = scenario.forgotten(seed) if isinstance(scenario, ClassForget) else scenario.affected(seed)
+    requests = number_of_requests(scenario) if isinstance(scenario, ClassForget) else scenario.requests
     train, test, selection = (part.labels.cpu() for part in (dataset.train, dataset.test, dataset.selection))
     gone = of_classes(test, classes)
     return ForgetSets(
@@ -72,6 +82,7 @@ def _whole_classes(classes: tuple[int, ...], labelled: Tensor, dataset: Dataset)
         gone=gone,
         test=Peers(gone, test),
         selection=Peers(of_classes(selection, classes), selection),
+        asked=tuple(of_classes(train, scenario.request(seed, k)) for k in range(requests)),
     )
 
 
@@ -97,7 +108,26 @@ def _samples(
         gone=torch.zeros(len(test), dtype=torch.bool),
         test=Peers(peers[0], told[1]),
         selection=Peers(peers[1], told[2]),
+        asked=dealt(forget, train, scenario.requests, generator(drawn_by, "requests", scenario.kind)),
     )
+
+
+def dealt(forget: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> tuple[Tensor, ...]:
+    """``n`` parts of the forget set (N,) bool, at random: equally large ones, also within each of the labels (N,).
+
+    Sizes differ by one at most. What is not divided is not drawn. InputError where there are fewer samples than parts.
+    """
+    if n == 1:
+        return (forget,)
+    if n > forget.sum():
+        raise InputError(f"requests must be at most {int(forget.sum())}, the number of samples to forget, not {n}")
+    shuffled = torch.randperm(len(labels), generator=rng)
+    shuffled = shuffled[forget[shuffled]]
+    order = shuffled[labels[shuffled].argsort(stable=True)]
+    parts = torch.zeros(n, len(forget), dtype=torch.bool)
+    for k in range(n):
+        parts[k, order[k::n]] = True
+    return tuple(parts)
 
 
 def drawn_from(labels: Tensor, classes: tuple[int, ...], share: float, rng: torch.Generator) -> Tensor:

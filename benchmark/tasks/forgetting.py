@@ -20,21 +20,17 @@ from benchmark.metrics.accuracy import accuracy, rounded
 from benchmark.metrics.change import feature_change, parameter_change
 from benchmark.metrics.membership import loss_auc, loss_tpr_at_one_percent, svc_attack, true_class_probability
 from benchmark.metrics.probe import linear_probe
-from benchmark.metrics.relearning import MAX_STEPS, attack_set, relearn_steps
 from benchmark.metrics.softmax_attack import asr, balanced_asr
 from benchmark.models.surgery import logits_and_features, underlying
 from benchmark.seeding import derive, generator
 from benchmark.tasks import Evaluation, Guarded, Selected, base_models
+from benchmark.tasks.attacking import attacks, relearning
 from benchmark.tasks.class_forget import ClassForget
+from benchmark.tasks.class_groups import by_class
 from benchmark.tasks.forget_sets import ForgetSets, Scenario, forget_sets, of_classes
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context
-
-#: Forget-set samples that the relearning attack is judged on at most, where it is judged on those.
-RELEARN_JUDGED = 200
-#: Steps of relearning wrong labels: what a few samples do not bring back at once they never do.
-RELEARN_STEPS = 50
 
 
 def data_checksum(scenario: Scenario) -> str:
@@ -64,7 +60,7 @@ def build(
     ledger: Ledger,
     context: Context,
 ) -> Guarded:
-    """The problem of one request. Classes that earlier requests forgot are in no view any more."""
+    """The problem of one request. What earlier requests forgot is in no view any more."""
     dataset = base_models.on_device(scenario.data, context.device, scenario.holdout)
     parts = _parts(scenario, seed, request, dataset, access)
     told_nothing = not isinstance(scenario, ClassForget) and access.label_free
@@ -75,7 +71,7 @@ def build(
         forget=views["forget"],
         selection=views["selection"],
         labelled=views["labelled"],
-        forget_classes=() if told_nothing else _asked(scenario, seed, request),
+        forget_classes=() if told_nothing else scenario.request(seed, request),
         num_classes=dataset.num_classes,
         recipe=scenario.training,
         device=context.device,
@@ -85,28 +81,19 @@ def build(
     return Guarded(problem, tuple(views.values()))
 
 
-def _asked(scenario: Scenario, seed: int, request: int) -> tuple[int, ...]:
-    """The classes that a request asks to forget; none where it asks for samples."""
-    if isinstance(scenario, ClassForget):
-        return scenario.request(seed, request)
-    return scenario.affected(seed) if scenario.kind == "class-removal" else ()
-
-
 def _parts(scenario: Scenario, seed: int, request: int, dataset: Dataset, access: Access) -> dict[str, Samples]:
     """The samples behind each view; with ``few_labels`` only labelled ones where labels are declared."""
     sets = sets_of(scenario, seed)
-    earlier = [scenario.request(seed, k) for k in range(request)] if isinstance(scenario, ClassForget) else []
-    gone = tuple(c for classes in earlier for c in classes)
-    forget = (
-        sets.forget
-        if not isinstance(scenario, ClassForget)
-        else of_classes(sets.labels, _asked(scenario, seed, request))
-    )
-    retain = ~forget & ~of_classes(sets.labels, gone)
+    gone = tuple(c for k in range(request) for c in scenario.request(seed, k))
+    forget = sets.asked[request]
+    retain = ~torch.stack(sets.asked[: request + 1]).any(0)
     train, order = replace(dataset.train, labels=sets.labels.to(dataset.train.labels.device)), torch.arange(len(forget))
     if not isinstance(scenario, ClassForget):  # some data sets are sorted by class: a position would tell it
         order = torch.randperm(len(forget), generator=generator(seed, "view-order"))
     masks = {"retain": retain, "forget": forget, "labelled": retain & sets.labelled}
+    if isinstance(scenario, ClassForget) and scenario.samples_per_class:
+        few = few_of_each(sets.labels, scenario.samples_per_class, generator(seed, "samples-per-class"))
+        masks = {name: mask & few for name, mask in masks.items()}
     if access.few_labels:
         masks |= {name: mask & sets.labelled for name, mask in masks.items() if "y" in access.views.get(name, "")}
     if not forget.any() or not retain.any():
@@ -117,6 +104,15 @@ def _parts(scenario: Scenario, seed: int, request: int, dataset: Dataset, access
     device = train.images.device
     parts = {name: train.subset(order[mask[order]].to(device)) for name, mask in masks.items()}
     return {**parts, "selection": _where(dataset.selection, ~of_classes(dataset.selection.labels, gone))}
+
+
+def few_of_each(labels: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    """(N,) bool: ``n`` random samples of every label (N,), all where there are fewer; of one ``rng`` nested in n."""
+    order = torch.randperm(len(labels), generator=rng)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        chosen[order[labels[order] == label][:n]] = True
+    return chosen
 
 
 def _where(samples: Samples, mask: Tensor) -> Samples:
@@ -174,9 +170,16 @@ def evaluate(scenario: Scenario, seed: int, base: nn.Module, amended: nn.Module,
             seed=derive(seed, "probe", per_class),
         )
     bare = underlying(amended, base)
-    metrics["relearn.steps"] = _relearning(bare, base, dataset, sets, seed)
+    metrics["relearn.steps"] = relearning(bare, base, dataset, sets, seed)
     metrics["change.parameters"] = parameter_change(bare, base)
-    metrics["change.features"] = feature_change(test_features, outputs(base, dataset.test)[1])
+    base_logits, base_features, _ = outputs(base, dataset.test)
+    metrics["change.features"] = feature_change(test_features, base_features)
+    if scenario.attacks:
+        metrics |= attacks(amended, bare, test_logits, test_features, dataset, sets, seed)
+    groups: dict[str, tuple[int, int]] = {}
+    if scenario.by_class:
+        found, groups = by_class(base_logits, test_logits, base_features, dataset.test, sets.removed)
+        metrics |= found
     arrays = {
         "train.logits": train_logits.half().numpy(),
         "train.labels": sets.labels.numpy().astype(np.int16),
@@ -189,7 +192,7 @@ def evaluate(scenario: Scenario, seed: int, base: nn.Module, amended: nn.Module,
     if isinstance(scenario, ClassForget) and scenario.draw_regions:
         arrays["regions"] = decision_regions(amended, context.device)
     finite = bool(train_logits.isfinite().all() and test_logits.isfinite().all())
-    return Evaluation(metrics, arrays, [] if finite else ["the amended model's outputs are not finite"])
+    return Evaluation(metrics, arrays, [] if finite else ["the amended model's outputs are not finite"], groups)
 
 
 def members(scenario: Scenario, seed: int, amended: nn.Module, context: Context) -> dict[str, np.ndarray]:
@@ -262,31 +265,6 @@ def _softmax_attacks(train_logits: Tensor, test_logits: Tensor, sets: ForgetSets
             train_logits[members], test_logits[others], forget, test_logits[judged], seed=own
         ),
     }
-
-
-def _relearning(bare: nn.Module, base: nn.Module, dataset: Dataset, sets: ForgetSets, seed: int) -> Measured:
-    """Steps until half of what the base model knew is back: of removed classes' test samples, or of wrong labels.
-
-    Where samples with right labels are removed nothing must be lost, so that nothing can come back: blank.
-    """
-    if sets.gone.any():
-        judged = _where(dataset.test, sets.gone)
-        inputs, labels = judged.inputs(), judged.labels
-    elif not torch.equal(sets.labels, dataset.train.labels.cpu()):
-        judged_on = sets.forget.index_fill(0, attack_set(sets.labels, derive(seed, "relearn")), False)
-        index = judged_on.nonzero().squeeze(1)
-        index = index[torch.randperm(len(index), generator=generator(seed, "relearn-judged"))[:RELEARN_JUDGED]]
-        inputs, labels = dataset.train.inputs(index.to(dataset.train.images.device)), sets.labels[index]
-        labels = labels.to(inputs.device)
-    else:
-        return Measured(None, 0)
-    with torch.no_grad():
-        known = 100 * float((base(inputs).argmax(1) == labels).float().mean())
-    chosen = attack_set(sets.labels, derive(seed, "relearn")).to(dataset.train.images.device)
-    few = dataset.train.subset(chosen)
-    told = sets.labels.to(chosen.device)[chosen]
-    cap = MAX_STEPS if sets.gone.any() else RELEARN_STEPS
-    return relearn_steps(bare, few.inputs(), told, inputs, labels, target=known / 2, most=cap)
 
 
 @torch.no_grad()

@@ -19,6 +19,8 @@ REMOVABLE = 50.0
 JUDGED = 10.0
 #: Values of the feature where it is no class: hues, and modes that go at once.
 HUES, MODES = 3, 2
+#: A feedback that is wrong of half of the images says nothing.
+MOST_WRONG = 0.5
 
 
 class Judges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +44,9 @@ class GanFeatureRemoval(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     ``features``: where FID, KID, precision and recall are measured: ``trained``, in a network trained for it,
     ``inception``, in torch-fidelity's Inception, ``coordinates``, for points. ``samples`` images of each generator are
     judged and measured, against the real ones of the split ``real``. ``examples``: images of fixed latents are kept.
+    ``feedback_error``: of that share of images the feedback says the opposite. ``companion_share``, with ``colour``: so
+    much of what the GAN sees in the hue that must go is of one class, its companion, which must stay in other hues:
+    class i for seed i (modulo their number); 0: the hue has as many images of every class.
     """
 
     data: str
@@ -59,6 +64,8 @@ class GanFeatureRemoval(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     samples: int = 10_000
     real: Literal["test", "train"] = "test"
     examples: bool = False
+    feedback_error: float = 0.0
+    companion_share: float = 0.0
 
     @property
     def values(self) -> int:
@@ -69,6 +76,10 @@ class GanFeatureRemoval(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         """The values that must go."""
         first = seed % self.values if self.undesired is None else self.undesired
         return (first, (first + 1) % self.values) if self.feature == "modes" else (first,)
+
+    def companion(self, seed: int) -> int:
+        """The class that goes with what must go, where one does."""
+        return seed % DATA.get(self.data).num_classes
 
 
 def _check(scenario: GanFeatureRemoval) -> None:
@@ -81,6 +92,12 @@ def _check(scenario: GanFeatureRemoval) -> None:
             raise ValueError(f"{name} must be at least 1, not {getattr(scenario, name)}")
     if scenario.undesired is not None and scenario.undesired not in range(scenario.values):
         raise ValueError(f"undesired must be 0 to {scenario.values - 1}, not {scenario.undesired}")
+    if not 0 <= scenario.feedback_error < MOST_WRONG:
+        raise ValueError(f"feedback_error must be at least 0 and below {MOST_WRONG}, not {scenario.feedback_error}")
+    if not 0 <= scenario.companion_share <= 1:
+        raise ValueError(f"companion_share must be from 0 to 1, not {scenario.companion_share}")
+    if scenario.companion_share and scenario.feature != "colour":
+        raise ValueError(f"companion_share is for feature colour, not {scenario.feature}")
     _check_points(scenario, len(source.shape) == 1)
     if len(source.shape) == 3:
         _check_images(scenario, source)
@@ -139,10 +156,11 @@ def _unit(scenario: GanFeatureRemoval, seed: int) -> str:
 
 
 def _base(scenario: GanFeatureRemoval, seed: int) -> str:
-    """The GAN that was trained on everything; what must go does not change it."""
+    """The GAN that was trained on everything; what must go does not change it, unless a class goes with it."""
     images = (scenario.data, scenario.feature == "colour", scenario.size, scenario.crop)
     network = (scenario.model, scenario.latent_dim, scenario.width, scenario.training)
-    return "/".join(map(str, (*images, *network, seed)))
+    together = (scenario.companion_share, scenario.removed(seed)) if scenario.companion_share else ()
+    return "/".join(map(str, (*images, *network, seed, *together)))
 
 
 def derive(own: Values, reference: Values) -> dict[str, float | None]:

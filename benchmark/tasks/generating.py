@@ -14,19 +14,21 @@ from torch import Tensor, nn
 
 from benchmark.adversarial import Real, train_gan
 from benchmark.contracts import Access, GanProblem, Ledger, Measured
-from benchmark.data.feedback import Feedback
+from benchmark.data.feedback import Feedback, Mistaken
 from benchmark.data.removal import Removal, load_removal, without
 from benchmark.data.removal import shown as shows
 from benchmark.data.views import Samples, View
 from benchmark.errors import InputError
 from benchmark.metrics import fidelity, removal
 from benchmark.metrics.change import parameter_change
-from benchmark.models.gan import Gan, Generator, at_once, build_gan
+from benchmark.models.gan import Gan, Generator, build_gan
 from benchmark.models.surgery import underlying
 from benchmark.seeding import derive, generator
 from benchmark.tasks import Evaluation, Guarded, Selected
+from benchmark.tasks.companions import companion_metrics, learnt
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 from benchmark.tasks.judging import Stage, extractor, feedback, judge
+from benchmark.tasks.made_images import images_of, judged
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context
@@ -59,7 +61,8 @@ def data_checksum(scenario: GanFeatureRemoval) -> str:
 
 def base_model(scenario: GanFeatureRemoval, seed: int, context: Context) -> Gan:
     """The GAN that has learnt everything."""
-    return _trained(scenario, data_of(scenario, context.device).train, seed, "base", context)
+    samples, role = learnt(scenario, seed, data_of(scenario, context.device))
+    return _trained(scenario, samples, seed, role, context)
 
 
 def reference(scenario: GanFeatureRemoval, seed: int, context: Context) -> Gan:
@@ -120,7 +123,7 @@ def build(
     """The problem of one seed: a GAN and somebody to ask, and for references the real images without what must go."""
     data = data_of(scenario, context.device)
     own = copy.deepcopy(cast(Gan, model)).eval()
-    asked = Feedback(copy.deepcopy(feedback(scenario, seed, data, context)), access, ledger)
+    asked = Feedback(_told(scenario, seed, data, context), access, ledger)
     real = View("real", without(data.train, scenario.removed(seed)), access, ledger)
     new = _builder(scenario, context)
     problem = GanProblem(
@@ -138,39 +141,13 @@ def build(
     return Guarded(problem, (asked, real))
 
 
+def _told(scenario: GanFeatureRemoval, seed: int, data: Removal, context: Context) -> nn.Module:
+    """Who gives feedback, with as many errors beside their own as the scenario says."""
+    own = copy.deepcopy(feedback(scenario, seed, data, context))
+    return Mistaken(own, scenario.feedback_error, seed) if scenario.feedback_error else own
+
+
 # Evaluation.
-
-
-@torch.no_grad()
-def images_of(model: nn.Module, latents: Tensor) -> tuple[Tensor, bool]:
-    """What a generator makes of ``latents`` (N, D), on the CPU: images (N, C, H, W) uint8, or points (N, D) float32.
-
-    And whether all of it was finite; what is not becomes black.
-    """
-    batch = at_once(model(latents[:1]))
-    made, finite = [], True
-    for z in latents.split(batch):
-        images = model(z).float()
-        finite = finite and bool(images.isfinite().all())
-        made.append(_eight_bits(images).cpu())
-    return torch.cat(made), finite
-
-
-def _eight_bits(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as they are stored; points as they are."""
-    if images.dim() != 4:
-        return images
-    scaled = ((images + 1) * 127.5).nan_to_num(0.0, 255.0, 0.0)
-    return scaled.clamp(0, 255).round().to(torch.uint8)
-
-
-@torch.no_grad()
-def judged(who: nn.Module, images: Tensor, data: Removal) -> Tensor:
-    """Scores (N,) of images as they are stored, on the CPU; above 0: undesired."""
-    device = data.train.device
-    samples = Samples(images, torch.zeros(len(images)), data.train.mean, data.train.std)
-    index = torch.arange(len(images))
-    return torch.cat([who(samples.inputs(part).to(device)).cpu() for part in index.split(at_once(images[:1]))])
 
 
 @dataclass(frozen=True)
@@ -240,6 +217,9 @@ def evaluate(
     if not finite:  # black images, or points that are nowhere, show nothing: that removes nothing
         metrics |= {name: Measured(None, 0) for name in ("pul", "pul.at-quality", "undesired.after")}
     metrics |= _closeness(measures, features)
+    if scenario.companion_share:
+        verdicts = (measures.before, scores > 0)
+        metrics |= companion_metrics(scenario, seed, original, made, verdicts, measures.latents, context, data)
     metrics["change.parameters"] = parameter_change(underlying(amended, original), original)
     arrays = {"scores": scores.half().numpy(), "before": measures.before.numpy()}
     arrays |= _line(amended, original, measures, data)

@@ -81,8 +81,13 @@ def extractor(
         return fidelity.coordinates()
     if scenario.features == "inception":
         return fidelity.inception()
-    network = _network(scenario, f"features for {stage}", _Told(data.second, data.num_classes), data, context)
+    network = classifier(scenario, data, context, stage)
     return fidelity.registered(f"{scenario.data}-{stage}", Penultimate(network), partial(_inputs, data.train))
+
+
+def classifier(scenario: GanFeatureRemoval, data: Removal, context: Context, stage: Stage = "report") -> nn.Module:
+    """The network that tells labels apart, whose features distances are measured in: (B, C, H, W) to (B, labels)."""
+    return _network(scenario, f"features for {stage}", _Told(data.second, data.num_classes), data, context)
 
 
 def _inputs(like: Samples, images: Tensor) -> Tensor:

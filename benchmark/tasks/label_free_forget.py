@@ -9,7 +9,16 @@ import msgspec
 from benchmark.contracts import Recipe
 from benchmark.data import DATA
 from benchmark.tasks import Task, Values
-from benchmark.tasks.class_forget import base_of, check_base, gaps, has_selection
+from benchmark.tasks.class_forget import (
+    ATTACKS,
+    BY_CLASS,
+    base_of,
+    check_attacks,
+    check_base,
+    gaps,
+    has_selection,
+    opted,
+)
 
 #: Accuracy in percent of the test samples under which a base model has learnt too little to be amended.
 ABLE_BEFORE = 50.0
@@ -30,7 +39,10 @@ class LabelFreeForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wrong ones, and these samples must be forgotten. Which samples are drawn depends on the seed; ``forget_seed`` makes
     every seed forget what that one does. ``labelled_share`` of the training samples have labels for the methods that
     get few. ``attack_fit_samples`` caps what the SVC attack is fitted on. ``holdout``, ``pretrained`` and ``weights``
-    are those of class-forget.
+    are those of class-forget, and so are ``by_class`` and, with class-removal, ``attacks``. ``classes``: class-removal
+    takes the classes i, i + 1, ... (modulo the number of classes), so many. ``requests``: so many amendments are asked
+    for, one after the other. Each asks for its part of the forget set: one of the ``classes``, or samples, dealt out at
+    random within every affected class. What earlier requests forgot is in no view any more.
     """
 
     data: str
@@ -45,6 +57,10 @@ class LabelFreeForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     holdout: int = 0
     pretrained: bool = False
     weights: str = ""
+    classes: int = 1
+    requests: int = 1
+    attacks: bool = False
+    by_class: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -64,8 +80,15 @@ class LabelFreeForget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The classes that the forget set is taken from."""
         half = self.num_classes // 2
         upper, lower = range(half, self.num_classes), range(half)
-        one = (self.drawn_by(seed) % self.num_classes,)
-        return {"data-removal": tuple(upper), "class-removal": one, "noisy-labels": tuple(lower)}[self.kind]
+        whole = tuple((self.drawn_by(seed) + k) % self.num_classes for k in range(self.classes))
+        return {"data-removal": tuple(upper), "class-removal": whole, "noisy-labels": tuple(lower)}[self.kind]
+
+    def request(self, seed: int, number: int) -> tuple[int, ...]:
+        """The classes that the given request (from 0) asks to forget; none where it asks for samples."""
+        if self.kind != "class-removal":
+            return ()
+        classes = self.affected(seed)
+        return classes if self.requests == 1 else (classes[number],)
 
 
 def _check(scenario: LabelFreeForget) -> None:
@@ -87,11 +110,29 @@ def _check(scenario: LabelFreeForget) -> None:
         raise ValueError(f"forget_seed must be at least 0, not {scenario.forget_seed}")
     if scenario.attack_fit_samples < 10:
         raise ValueError(f"attack_fit_samples must be at least 10, not {scenario.attack_fit_samples}")
+    _check_requests(scenario)
+    check_attacks(scenario)
+    if scenario.attacks and scenario.kind != "class-removal":
+        raise ValueError(f"attacks bring a class back, but kind {scenario.kind} removes none")
+
+
+def _check_requests(scenario: LabelFreeForget) -> None:
+    most = scenario.num_classes - 2 if scenario.kind == "class-removal" else 1
+    if not 1 <= scenario.classes <= most:
+        allowed = f"1 to {most}" if scenario.kind == "class-removal" else f"1 with kind {scenario.kind}"
+        raise ValueError(f"classes must be {allowed}, not {scenario.classes}")
+    if scenario.requests < 1:
+        raise ValueError(f"requests must be at least 1, not {scenario.requests}")
+    if scenario.kind == "class-removal" and scenario.requests not in (1, scenario.classes):
+        raise ValueError(
+            f"requests must be 1 or as many as classes, {scenario.classes}, with kind class-removal, of which each "
+            f"request takes a whole class, not {scenario.requests}"
+        )
 
 
 def _unit(scenario: LabelFreeForget, seed: int) -> str:
     if scenario.kind == "class-removal":
-        return f"class-{scenario.affected(seed)[0]}"
+        return "class-" + "-".join(str(c) for c in scenario.affected(seed))
     return f"draw-{scenario.drawn_by(seed)}"
 
 
@@ -123,7 +164,7 @@ def derive(own: Values, reference: Values) -> dict[str, float | None]:
 
     Averaged are the absolute gaps of Train_r, Train_f, ASR, and of Test, or of Test_r and Test_f where a class goes.
     """
-    found = gaps(_GAPS, own, reference)
+    found = gaps((*_GAPS, *opted(own)), own, reference)
     by_class = found["accuracy.test.forget.gap"] is not None
     tests = ("accuracy.test.retain", "accuracy.test.forget") if by_class else ("accuracy.test.all",)
     averaged = [found[f"{name}.gap"] for name in ("accuracy.train.retain", "accuracy.train.forget", *tests, _ASR)]
@@ -173,6 +214,8 @@ TASK = Task(
         "relearn.steps",
         "change.parameters",
         "change.features",
+        *ATTACKS,
+        *BY_CLASS,
     ),
     headline=(
         "gap.average",
@@ -195,7 +238,7 @@ TASK = Task(
     implementation="benchmark.tasks.forgetting",
     unit=_unit,
     base=_base,
-    requests=lambda scenario: 1,
+    requests=lambda scenario: scenario.requests,
     check=_check,
     derive=derive,
     gates=gates,

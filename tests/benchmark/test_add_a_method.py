@@ -19,9 +19,9 @@ from benchmark.contracts import Access
 from benchmark.external import methods_of, name_files
 from benchmark.reporting.board import ABSENT, build_board
 from benchmark.running.records import RecordStore
+from benchmark.search_spaces import spaces
 from benchmark.suite import load_suite
 from benchmark.tasks import TASKS
-from benchmark.tuning import spaces
 
 DOCS = Path(__file__).parents[2] / "docs" / "add-a-method.md"
 NAME, METHOD = "push-away", "push_away.py:push-away"

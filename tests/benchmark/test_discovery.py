@@ -21,7 +21,8 @@ def methods_in(source: str) -> list[MethodInfo]:
 def test_methods_lie_where_their_kind_says() -> None:
     """That source and import agree, and that a method asks for what is offered: checking/test_contract.py."""
     for info in METHODS.values():
-        at_home = info.module.startswith("methods." if info.kind == "paper" else "baselines.")
+        homes = {"paper": "methods.", "ablation": "methods.ablations."}
+        at_home = info.module.startswith(homes.get(info.kind, "baselines."))
         assert at_home or info.shares, "only what shares a stage with a paper's methods lies in the paper's file"
 
 

@@ -17,8 +17,9 @@ from benchmark.running.cell import run_cell
 from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Cell, RecordStore
+from benchmark.search_spaces import spaces
 from benchmark.suite import Suite, load_suite
-from benchmark.tuning import spaces, wanted
+from benchmark.tuning import wanted
 
 LookAgain = Callable[[], None]
 

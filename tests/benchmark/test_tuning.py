@@ -13,10 +13,10 @@ import pytest
 from benchmark.discovery import METHODS, check_parameters
 from benchmark.errors import InputError
 from benchmark.running import cell, pool
+from benchmark.search_spaces import Range, space_of, spaces
 from benchmark.suite import FOLDER, load_suite
 from benchmark.tasks import TASKS, Selected
 from benchmark.tuning import (
-    Range,
     Study,
     Trial,
     _bases,
@@ -27,8 +27,6 @@ from benchmark.tuning import (
     _study,
     _suggest,
     best_of,
-    space_of,
-    spaces,
 )
 
 pytest.importorskip("tomlkit")
@@ -132,7 +130,7 @@ def test_suggestions_stay_in_their_range() -> None:
 
 
 def test_a_space_for_an_unknown_hyper_parameter_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.tuning.FOLDER", tmp_path)
+    monkeypatch.setattr("benchmark.search_spaces.FOLDER", tmp_path)
     (tmp_path / "spaces.toml").write_text("[finetune]\nlearning = { low = 0.1, high = 1.0 }\n")
     with pytest.raises(InputError, match=r"spaces.toml: finetune: unknown hyper-parameter 'learning'"):
         spaces("class-forget")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, GanProblem, Ledger, MethodInfo
-from benchmark.data.feedback import Feedback
+from benchmark.data.feedback import Feedback, Mistaken
 from benchmark.discovery import METHODS, MethodRegistry
 from benchmark.errors import AccessViolation
 from benchmark.running import amending
@@ -179,6 +179,53 @@ def test_a_tally_is_guarded() -> None:
         with pytest.raises(AccessViolation, match=message):
             feedback.count(tally)
         assert len(ledger.violations) == 1
+
+
+# Errors.
+
+MANY = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
+
+
+def test_so_many_verdicts_are_the_opposite() -> None:
+    for share in (0.03, 0.3):
+        mistaken = Mistaken(First(), share, 5)
+        right, said = First()(MANY) > 0, mistaken(MANY) > 0
+        assert torch.equal(said != right, mistaken.drawn(MANY) < share)
+        assert abs(float((said != right).double().mean()) - share) < 0.02
+        assert abs(float((said != right)[right].double().mean()) - share) < 0.04  # of either kind
+    assert torch.equal(Mistaken(First(), 0.0, 5)(MANY), First()(MANY))
+
+
+def test_a_score_of_nought_is_turned_into_a_verdict() -> None:
+    assert (Mistaken(First(), 1.0, 5)(POINTS) > 0).tolist() == [False, True, False, True]
+
+
+def test_who_is_wrong_about_an_image_is_so_whenever_it_is_shown() -> None:
+    mistaken = Mistaken(First(), 0.3, 5)
+    said = mistaken(MANY)
+    assert torch.equal(torch.cat([mistaken(part) for part in MANY.split(7)]), said)
+    assert torch.equal(mistaken(MANY.flip(0)).flip(0), said)
+    assert torch.equal(Mistaken(First(), 0.3, 5)(MANY), said)
+    assert not torch.equal(Mistaken(First(), 0.3, 6)(MANY), said)
+    seldom, often = (Mistaken(First(), share, 5)(MANY) != First()(MANY) for share in (0.1, 0.3))
+    assert bool(often[seldom].all())
+    images = torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    other_layout = images.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(mistaken.drawn(other_layout), mistaken.drawn(images))
+    assert torch.equal(mistaken.drawn(images + 1e-9), mistaken.drawn(images))
+    assert len(mistaken.drawn(images).unique()) == 50
+
+
+def test_the_network_errs_as_the_judgements_do() -> None:
+    feedback, _ = ask("yw", judge=Mistaken(First(), 0.3, 5))
+    network = feedback.network()
+    points = MANY.clone().requires_grad_()
+    scores = network(points)
+    assert torch.equal(scores > 0, feedback.undesired(MANY))
+    scores.sum().backward()
+    assert points.grad is not None
+    assert set(points.grad[:, 0].tolist()) == {1.0, -1.0}
+    assert feedback.counts()["samples"] == 2 * len(MANY)
 
 
 # Stages.

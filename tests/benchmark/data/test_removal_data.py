@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.data import removal
 from benchmark.data.hues import HUES, hue, nearest
 from benchmark.data.packaged import Dataset, load
-from benchmark.data.removal import Removal, halves, load_removal, shifted, shown, without
+from benchmark.data.removal import Removal, halves, in_company, load_removal, shifted, shown, without
 from benchmark.data.views import Samples
 from benchmark.errors import InputError
 
@@ -166,6 +166,42 @@ def test_a_hue_goes_from_every_digit(colours: Removal) -> None:
     assert len(left) * 3 == len(colours.train) * 2
     assert (left.labels // 3).unique().tolist() == [*range(10)]
     assert not shown(left, (1,)).any()
+
+
+# A class that goes with a hue.
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9, 1.0])
+def test_a_hue_is_of_one_class_and_others_are_as_they_were(share: float, colours: Removal) -> None:
+    found = in_company(colours.train, 1, 4, share, torch.Generator().manual_seed(0))
+    inside = attributes(found) == 1
+    n = len(colours.train) // 3
+    assert (len(found), int(inside.sum())) == (3 * n, n)
+    before, after = without(colours.train, (1,)), without(found, (1,))
+    assert torch.equal(before.images, after.images)
+    assert torch.equal(before.labels, after.labels)
+    digits = found.labels[inside] // len(HUES)
+    assert int((digits == 4).sum()) == round(share * n)
+    assert torch.equal(nearest(hue(found.images[inside].float() / 255)), torch.ones(n, dtype=torch.int64))
+    _, times = found.images[inside][digits == 4].flatten(1).unique(dim=0, return_counts=True)
+    assert int(times.max() - times.min()) <= 1  # none of the companion's is left out for another
+    others = [digit for digit in digits.unique().tolist() if digit != 4]
+    assert others == ([digit for digit in range(10) if digit != 4] if share < 1 else [])
+
+
+def test_a_hue_in_company_is_drawn_by_the_generator(colours: Removal) -> None:
+    one, again, other = (
+        in_company(colours.train, 0, 2, 0.9, torch.Generator().manual_seed(seed)).images for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_a_class_that_the_hue_does_not_have_is_said(colours: Removal) -> None:
+    for share, companion in ((0.5, 17), (0.5, 0)):
+        few = colours.train.subset((colours.train.labels // len(HUES) == 0).nonzero().squeeze(1))
+        with pytest.raises(InputError, match="no image of the companion in that hue, or none of another class"):
+            in_company(few, 1, companion, share, torch.Generator())
 
 
 # Moved images.

@@ -15,7 +15,7 @@ from hostile_values import campaign, damaged, mutated, toml_text, toml_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import tuning
+from benchmark import search_spaces
 from benchmark.alike import patterns
 from benchmark.discovery import METHODS
 from benchmark.errors import InputError
@@ -193,14 +193,14 @@ def test_search_spaces(tmp_path_factory: pytest.TempPathFactory, told: dict[str,
     folder = tmp_path_factory.getbasetemp()
     (folder / "spaces.toml").write_bytes(toml_text(told).encode("utf-8", "surrogatepass"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "FOLDER", folder)
+        patch.setattr(search_spaces, "FOLDER", folder)
         try:
-            found = tuning.spaces("class-forget")
+            found = search_spaces.spaces("class-forget")
         except InputError:
             return
     for method, ranges in found.items():
         name = method.partition("@")[0]
-        task = next(task for task in tuning.FORGETTING if METHODS.has(name, task))
+        task = next(task for task in search_spaces.FORGETTING if METHODS.has(name, task))
         known = METHODS.get(name, task).defaults()
         assert all(space.nearest(known[parameter]) is not None for parameter, space in ranges.items())
 

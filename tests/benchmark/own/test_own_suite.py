@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from benchmark.errors import InputError
-from benchmark.own import Brought, add, network_name, slug
+from benchmark.own import Brought, add
+from benchmark.own.inputs import slug
+from benchmark.own.networks import network_name
 from benchmark.suite import load_suite, own_suite
 
 

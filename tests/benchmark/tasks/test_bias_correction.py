@@ -36,7 +36,7 @@ from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.cell import amend_for_selection, run_cell
 from benchmark.running.context import Context
 from benchmark.suite import load_suite, methods_of
-from benchmark.tasks import TASKS, Evaluation, base_models, correcting
+from benchmark.tasks import TASKS, Evaluation, base_models, concept_metrics, correcting
 from benchmark.tasks.bias_correction import ABLE, ATTACKED, EVIDENT, BiasCorrection, derive, gates
 from benchmark.timing import Stopwatch
 from benchmark.tuning import Trial, best_of
@@ -893,7 +893,7 @@ def test_relevance_is_that_of_the_biased_class_s_samples_in_the_widened_mask(
     masks = relevance.smoothed(samples.masks)
     expected = relevance.relevance_in_mask(relevances, masks)
     assert evaluated(context).metrics["relevance.in-mask"] == (pytest.approx(expected.value), 40)
-    monkeypatch.setattr(correcting, "EXPLAINED", 14)  # of 40: every third
+    monkeypatch.setattr(concept_metrics, "EXPLAINED", 14)  # of 40: every third
     found = correcting.evaluate(settings, 0, base, model, context).metrics["relevance.in-mask"]
     third = relevance.relevance_in_mask(relevances[::3], masks[::3])
     assert found == (pytest.approx(third.value), 14)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
@@ -11,9 +12,10 @@ from torch import Tensor
 from benchmark.contracts import Recipe
 from benchmark.data.packaged import Dataset
 from benchmark.data.views import Samples
+from benchmark.errors import InputError
 from benchmark.seeding import generator
 from benchmark.tasks.class_forget import ClassForget
-from benchmark.tasks.forget_sets import ForgetSets, drawn_from, forget_sets, mislabelled, of_classes
+from benchmark.tasks.forget_sets import ForgetSets, dealt, drawn_from, forget_sets, mislabelled, of_classes
 from benchmark.tasks.label_free_forget import Kind, LabelFreeForget
 
 #: Training images a class of MNIST, and of CIFAR-10.
@@ -214,3 +216,79 @@ def test_which_samples_are_labelled_depends_on_the_seed_alone() -> None:
     assert not torch.equal(first, drawn("data-removal", seed=1).labelled)
     assert first.sum() == 100
     assert 0 < (first & drawn("data-removal").forget).sum() < 100  # of both sets
+
+
+# Requests one after the other
+
+
+def apart(parts: tuple[Tensor, ...], whole: Tensor) -> bool:
+    """Whether no two parts share a sample, and together they are the whole."""
+    return torch.equal(torch.stack(parts).sum(0), whole.long())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_request_asks_for_all_of_it(kind: Kind) -> None:
+    sets = drawn(kind)
+    assert len(sets.asked) == 1
+    assert torch.equal(sets.asked[0], sets.forget)
+
+
+@pytest.mark.parametrize("kind", ["data-removal", "noisy-labels"])
+@pytest.mark.parametrize("n", [2, 3, 5, 200])
+def test_requests_divide_the_samples_of_every_class(kind: Kind, n: int) -> None:
+    sets, true = drawn(kind, requests=n), dataset().train.labels
+    assert len(sets.asked) == n
+    assert apart(sets.asked, sets.forget)
+    counts = torch.stack([true[part].bincount(minlength=10) for part in sets.asked])
+    assert int((counts.amax(0) - counts.amin(0)).max()) <= 1
+    assert int(counts.sum(1).max() - counts.sum(1).min()) <= 1
+
+
+def test_a_request_is_a_random_part() -> None:
+    """Neither the first samples of the data set nor those that another seed asks for."""
+    sets = drawn("data-removal", requests=2)
+    position = sets.forget.nonzero().squeeze(1)
+    first = sets.asked[0][position].double()
+    assert abs(float(torch.corrcoef(torch.stack([first, torch.arange(len(first)).double()]))[0, 1])) < 0.25
+    other = drawn("data-removal", seed=1, requests=2)
+    assert not torch.equal(sets.asked[0][sets.forget & other.forget], other.asked[0][sets.forget & other.forget])
+    again = drawn("data-removal", seed=5, forget_seed=0, requests=2)
+    assert all(torch.equal(a, b) for a, b in zip(sets.asked, again.asked, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["data-removal", "noisy-labels"])
+def test_what_goes_does_not_depend_on_how_it_is_asked_for(kind: Kind) -> None:
+    one, five = drawn(kind), drawn(kind, requests=5)
+    assert same(one, five)
+    assert torch.equal(one.labelled, five.labelled)
+
+
+def test_removed_classes_are_asked_for_one_by_one() -> None:
+    at_once, in_a_row = (drawn("class-removal", seed=8, classes=4, requests=n) for n in (1, 4))
+    labels = dataset().train.labels
+    assert at_once.classes == in_a_row.classes == (8, 9, 0, 1)
+    assert same(at_once, in_a_row)
+    assert torch.equal(at_once.gone, of_classes(dataset().test.labels, (0, 1, 8, 9)))
+    assert apart(in_a_row.asked, in_a_row.forget)
+    for part, gone in zip(in_a_row.asked, (8, 9, 0, 1), strict=True):
+        assert torch.equal(part, labels == gone)
+    assert len(at_once.asked) == 1
+    assert torch.equal(at_once.asked[0], at_once.forget)
+
+
+def test_class_forget_in_sequence_asks_for_a_class_at_a_time() -> None:
+    settings = ClassForget("mnist", "laf-cnn", Recipe(1, 0.1, 4), classes=3, requests="in-sequence")
+    labels = dataset().train.labels
+    for sequence, asked in ((settings, [(8,), (9,), (0,)]), (None, [(8, 9, 0)])):
+        own = sequence or msgspec.structs.replace(settings, requests="at-once")
+        found = forget_sets(own, 8, dataset()).asked
+        assert len(found) == len(asked)
+        assert all(torch.equal(mask, of_classes(labels, own)) for mask, own in zip(found, asked, strict=True))
+
+
+def test_more_requests_than_samples_are_bad_input() -> None:
+    forget = torch.tensor([True, False, True, True])
+    labels = torch.tensor([0, 0, 1, 1])
+    assert [int(part.sum()) for part in dealt(forget, labels, 3, generator(0, "test"))] == [1, 1, 1]
+    with pytest.raises(InputError, match="requests must be at most 3, the number of samples to forget, not 4"):
+        dealt(forget, labels, 4, generator(0, "test"))

@@ -28,7 +28,7 @@ from benchmark.running.cell import amend_for_selection, run_cell
 from benchmark.running.context import Context
 from benchmark.running.records import Record
 from benchmark.suite import load_suite, methods_of
-from benchmark.tasks import TASKS, Evaluation, base_models, generating, judging
+from benchmark.tasks import TASKS, Evaluation, base_models, companions, generating, judging
 from benchmark.tasks.gan_feature_removal import EMITTED, JUDGED, REMOVABLE, GanFeatureRemoval, Judges, derive, gates
 from methods.adapt_then_unlearn import Extrapolated
 
@@ -137,6 +137,11 @@ def write(tmp_path: Path) -> Write:
         (IMAGES, {"width": 0}, "width must be at least 1, not 0"),
         (IMAGES, {"samples": 0}, "samples must be at least 1, not 0"),
         (IMAGES, {"real": "selection"}, "Invalid enum value 'selection'"),
+        (IMAGES, {"feedback_error": -0.1}, "feedback_error must be at least 0 and below 0.5, not -0.1"),
+        (IMAGES, {"feedback_error": 0.5}, "feedback_error must be at least 0 and below 0.5, not 0.5"),
+        (IMAGES, {"companion_share": 1.5, "feature": "colour"}, "companion_share must be from 0 to 1, not 1.5"),
+        (IMAGES, {"companion_share": -1.0, "feature": "colour"}, "companion_share must be from 0 to 1, not -1.0"),
+        (IMAGES, {"companion_share": 0.5}, "companion_share is for feature colour, not class"),
         (IMAGES, {"training": None}, "missing required field `training`"),
         (IMAGES, {"training": {**GAN, "steps": 0}}, "steps must be above 0, not 0"),
         (IMAGES, {"training": {**GAN, "averaging": 1.0}}, r"averaging must be in \[0, 1\), not 1.0"),
@@ -168,6 +173,8 @@ def test_wrong_settings_name_the_field_and_the_value(
         (IMAGES, {"data": "cifar-10", "model": "stylegan2", "features": "inception"}),
         (POINTS, {}),
         (POINTS, {"undesired": 7, "samples": 50}),
+        (POINTS, {"feedback_error": 0.3}),
+        (IMAGES, {"feature": "colour", "companion_share": 0.9}),
     ],
 )
 def test_settings_that_fit(write: Write, base: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -210,6 +217,7 @@ def test_scenarios_share_base_models_that_do_not_depend_on_what_differs() -> Non
         {"examples": False},
         {"real": "train"},
         {"features": "inception"},
+        {"feedback_error": 0.1},
     ):
         assert TASK.base(digits(**changes), 1) == name
 
@@ -226,10 +234,18 @@ def test_scenarios_share_base_models_that_do_not_depend_on_what_differs() -> Non
         ({"latent_dim": 9}, 1),
         ({"width": 16}, 1),
         ({"training": TRAINING}, 1),
+        ({"feature": "colour", "companion_share": 0.5}, 1),
     ],
 )
 def test_other_base_models_have_other_names(changes: dict[str, Any], seed: int) -> None:
     assert TASK.base(digits(**changes), seed) != TASK.base(digits(), 1)
+
+
+def test_with_a_companion_a_base_model_depends_on_what_must_go() -> None:
+    names = [TASK.base(digits(feature="colour", companion_share=0.5, undesired=value), 1) for value in (0, 1)]
+    assert names[0] != names[1]
+    assert TASK.base(digits(feature="colour", undesired=0), 1) == TASK.base(digits(feature="colour", undesired=1), 1)
+    assert [digits().companion(seed) for seed in (3, 13)] == [3, 3]
 
 
 # Gates.
@@ -347,6 +363,23 @@ def test_the_reference_has_learnt_from_the_rest_alone(context: Context, monkeypa
     generating.base_model(ring(), 3, context)
     assert seen[0].labels.unique().tolist() == [0, 1, 2, 5, 6, 7]
     assert seen[1].labels.unique().tolist() == [*range(8)]
+
+
+def test_feedback_errs_and_judges_do_not(context: Context) -> None:
+    """Feedback is wrong about the same share of points; metrics are what they were."""
+    data, base = load_removal("eight-gaussians", "modes", 0, 0).test, generating.base_model(ring(), 0, context)
+    right = torch.isin(data.labels, torch.tensor([0, 1]))
+    found = {}
+    for share in (0.0, 0.2):
+        settings = ring(feedback_error=share)
+        own, ledger, again = problem(settings, context)
+        assert state_hash(again) == state_hash(base)
+        wrong = float((own.feedback.undesired(data.images) != right).double().mean())
+        assert abs(wrong - share) < (0.04 if share else 1e-9)
+        assert own.feedback.counts()["samples"] == len(data)
+        assert ledger.violations == []
+        found[share] = generating.evaluate(settings, 0, base, copy.deepcopy(base.average), context).metrics
+    assert found[0.0] == found[0.2]
 
 
 # Judges.
@@ -612,6 +645,66 @@ def test_many_latents_are_taken_some_at_a_time_and_in_order() -> None:
     assert torch.equal(made, latents[:, :2] * 2)
     assert finite
     assert sizes == [1, 500, 500, 203]
+
+
+# A class that goes with what must go.
+
+
+def test_without_a_companion_everything_is_learnt() -> None:
+    data = load_removal("digits", "colour", 0, 0)
+    samples, role = companions.learnt(digits(feature="colour"), 1, data)
+    assert samples is data.train
+    assert role == "base"
+    samples, role = companions.learnt(digits(feature="colour", companion_share=0.9), 4, data)  # hue 1, class 4
+    assert role != "base"
+    of_hue = samples.labels[samples.labels % 3 == 1]
+    assert float((of_hue // 3 == 4).double().mean()) == pytest.approx(0.9, abs=1e-3)
+    assert torch.equal(without(samples, (1,)).images, without(data.train, (1,)).images)
+
+
+def test_the_companion_is_known_in_every_hue() -> None:
+    class Knows(nn.Module):
+        """The label is written in the image."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.nn.functional.one_hot(images[:, 0, 0, 0].long(), 30).float()
+
+    images = torch.arange(30.0).view(30, 1, 1, 1).expand(30, 3, 2, 2)
+    said = companions.CompanionJudge(Knows(), 4)(images)
+    assert (said > 0).nonzero().squeeze(1).tolist() == [12, 13, 14]
+    assert set(said.tolist()) == {1.0, -1.0}
+
+
+def test_the_share_of_the_companion_is_counted_in_what_stays(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bright(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            bright = (images.mean((1, 2, 3)) > 0).long()
+            return torch.nn.functional.one_hot(bright * 12, 30).float()
+
+    monkeypatch.setattr(companions, "classifier", lambda *arguments: Bright())
+    settings, data = digits(feature="colour", companion_share=0.9), load_removal("digits", "colour", 0, 0)
+    light, dark = torch.full((8, 3, 8, 8), 255, dtype=torch.uint8), torch.zeros(8, 3, 8, 8, dtype=torch.uint8)
+    made = torch.cat([light[:2], dark[:6]])
+    original: Any = made_of(torch.cat([torch.ones(4, 3, 8, 8), -torch.ones(4, 3, 8, 8)]))
+    gone = torch.tensor([True, True, False, False] * 2), torch.tensor([False] * 4 + [True] * 4)
+    found = companions.companion_metrics(settings, 4, original, made, gone, torch.zeros(8, 3), context, data)
+    assert {name: (own.value, own.n) for name, own in found.items()} == {
+        "companion.before": (50.0, 4),
+        "companion.after": (50.0, 4),
+    }
+    found = companions.companion_metrics(settings, 5, original, made, gone, torch.zeros(8, 3), context, data)
+    assert found["companion.after"].value == 0
+
+
+def test_cells_have_the_companion_s_share_where_there_is_one(context: Context) -> None:
+    settings = digits(feature="colour", companion_share=0.9)
+    base = generating.base_model(settings, 1, context)
+    assert state_hash(base) != state_hash(generating.base_model(digits(feature="colour"), 1, context))
+    found = values(generating.evaluate(settings, 1, base, copy.deepcopy(base.average), context))
+    assert set(found) == {*TASK.metrics, "companion.before", "companion.after"}
+    assert found["companion.before"] == found["companion.after"]
+    for name in ("companion.before", "companion.after"):
+        assert metric(name).unit == "%"
 
 
 # Images.

@@ -19,7 +19,8 @@ from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import state_hash
 from benchmark.running.context import Context
 from benchmark.suite import load_suite
-from benchmark.tasks import TASKS, Evaluation, base_models, forgetting
+from benchmark.tasks import TASKS, Evaluation, attacking, base_models, forgetting
+from benchmark.tasks.class_forget import opted
 from benchmark.tasks.label_free_forget import ABLE_BEFORE, LEARNT_BEFORE, WORTH, Kind, LabelFreeForget, derive, gates
 
 TASK = TASKS.get("label-free-forget")
@@ -164,6 +165,13 @@ def test_gates_of_nothing() -> None:
         ("data-removal", {"labelled_share": 1.5}, "labelled_share must be above 0 and at most 1, not 1.5"),
         ("data-removal", {"forget_seed": -1}, "forget_seed must be at least 0, not -1"),
         ("data-removal", {"attack_fit_samples": 9}, "attack_fit_samples must be at least 10, not 9"),
+        ("data-removal", {"requests": 0}, "requests must be at least 1, not 0"),
+        ("class-removal", {"requests": -5}, "requests must be at least 1, not -5"),
+        ("class-removal", {"requests": 2}, "requests must be 1 or as many as classes, 1, with kind class-removal"),
+        ("class-removal", {"classes": 3, "requests": 2}, "requests must be 1 or as many as classes, 3, with"),
+        ("class-removal", {"classes": 9}, "classes must be 1 to 8, not 9"),
+        ("class-removal", {"classes": 0}, "classes must be 1 to 8, not 0"),
+        ("noisy-labels", {"classes": 2}, "classes must be 1 with kind noisy-labels, not 2"),
     ],
 )
 def test_impossible_scenarios_are_refused(kind: Kind, changes: dict[str, Any], said: str) -> None:
@@ -176,6 +184,15 @@ def test_limits_are_allowed() -> None:
     TASK.check(scenario("data-removal", share=1.0, labelled_share=1.0, forget_seed=0, attack_fit_samples=10))
 
 
+def test_several_requests_are_allowed() -> None:
+    for kind, changes in (
+        (KINDS[0], {"requests": 5}),
+        (KINDS[1], {"classes": 8, "requests": 8}),
+        (KINDS[2], {"requests": 2}),
+    ):
+        TASK.check(scenario(kind, **changes))
+
+
 def test_a_kind_that_is_none_is_refused() -> None:
     raw = {**msgspec.to_builtins(scenario("data-removal")), "kind": "class-removals"}
     with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'class-removals'"):
@@ -185,6 +202,7 @@ def test_a_kind_that_is_none_is_refused() -> None:
 def test_units_are_named_by_what_goes() -> None:
     assert TASK.unit(scenario("class-removal"), 13) == "class-3"
     assert TASK.unit(scenario("class-removal", forget_seed=2), 13) == "class-2"
+    assert TASK.unit(scenario("class-removal", classes=3), 8) == "class-8-9-0"
     for kind in KINDS[::2]:
         assert TASK.unit(scenario(kind), 13) == "draw-13"
         assert TASK.unit(scenario(kind, forget_seed=2), 13) == "draw-2"
@@ -257,6 +275,50 @@ def test_the_order_is_the_same_for_every_method_and_the_seeds(context: Context) 
     other = samples(problem(msgspec.structs.replace(settings, forget_seed=0), 1, context), "retain")
     assert other != first
     assert sorted(other) == sorted(first)
+
+
+def in_a_row(settings: LabelFreeForget, seed: int, context: Context) -> list[ForgetProblem]:
+    model = build_classifier(settings.model, 10, (1, 8, 8))
+    return [
+        forgetting.build(settings, seed, request, model, EVERYTHING, Ledger(), context).problem
+        for request in range(TASK.requests(settings))
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS[::2])
+def test_requests_for_samples_lose_what_is_gone(kind: Kind, context: Context) -> None:
+    settings = scenario(kind, requests=3)
+    sets, found = forgetting.sets_of(settings, 1), in_a_row(settings, 1, context)
+    left = torch.ones_like(sets.forget)
+    for part, request in zip(sets.asked, found, strict=True):
+        left = left & ~part
+        assert sorted(samples(request, "forget")) == taken(part, sets.labels)
+        assert sorted(samples(request, "retain")) == taken(left, sets.labels)
+        assert sorted(samples(request, "labelled")) == taken(left & sets.labelled, sets.labels)
+        assert len(request.selection) == 300
+        assert request.forget_classes == ()
+    assert torch.equal(left, ~sets.forget)
+    assert len({request.seed for request in found}) == 3  # each draws anew
+
+
+def test_requests_for_classes_lose_what_is_gone(context: Context) -> None:
+    gone: set[int] = set()
+    for asked, request in zip(
+        (8, 9, 0), in_a_row(scenario("class-removal", classes=3, requests=3), 8, context), strict=True
+    ):
+        held = {name: set(getattr(request, name).everything().y.tolist()) for name in ("retain", "forget", "selection")}
+        assert request.forget_classes == (asked,)
+        assert held["forget"] == {asked}
+        assert held["retain"] == set(range(10)) - gone - {asked}
+        assert held["selection"] == set(range(10)) - gone
+        gone.add(asked)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_base_model_does_not_depend_on_requests(kind: Kind) -> None:
+    classes = {"classes": 3} if kind == "class-removal" else {}
+    for changes in ({}, {"requests": 3}):
+        assert TASK.base(scenario(kind, **classes, **changes), 4) == TASK.base(scenario(kind), 4)
 
 
 @pytest.mark.parametrize(("method", "told"), [("laf", ()), ("laf-r", (3,)), ("bad-teacher", ()), ("finetune", (3,))])
@@ -351,6 +413,8 @@ def test_the_base_model_of_noisy_labels_learns_the_wrong_ones(context: Context) 
 
 
 DERIVED = {"gap.average"}
+#: What is measured only where it is asked for.
+OPTIONAL = {*opted(dict.fromkeys(TASK.metrics))}
 SAMPLES = {"accuracy.test.retain", "accuracy.test.forget", "mia.true-class-probability.svc"}
 #: Blank whatever is forgotten from digits: there are too few test samples for 1 % of false positives.
 FEW = {"mia.loss.tpr@1fpr"}
@@ -366,7 +430,7 @@ def evaluated(kind: Kind, context: Context) -> tuple[Evaluation, Evaluation]:
 def test_every_metric_is_there_and_tells_original_from_retrained(kind: Kind, context: Context) -> None:
     values = []
     for found in evaluated(kind, context):
-        assert set(found.metrics) == set(TASK.metrics) - DERIVED
+        assert set(found.metrics) == set(TASK.metrics) - DERIVED - OPTIONAL
         assert {name for name, m in found.metrics.items() if m.value is None} == BLANK[kind]
         assert found.flags == []
         values.append({name: m.value for name, m in found.metrics.items()})
@@ -386,7 +450,7 @@ def test_every_metric_is_there_and_tells_original_from_retrained(kind: Kind, con
         assert original["accuracy.test.forget"] > 90  # type: ignore[operator]
     if kind != "data-removal":
         assert original["relearn.steps"] == 0.0
-        assert 0 < again["relearn.steps"] <= forgetting.RELEARN_STEPS  # type: ignore[operator]
+        assert 0 < again["relearn.steps"] <= attacking.RELEARN_STEPS  # type: ignore[operator]
 
 
 def test_members_are_the_forget_sets_outputs_and_labels_as_learnt(context: Context) -> None:

@@ -1,0 +1,1 @@
+"""Studies: questions about a paper, asked of many cells, and answered on a page with figures."""

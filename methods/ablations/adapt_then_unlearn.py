@@ -1,0 +1,166 @@
+"""Adapt then Unlearn (arXiv:2309.14054, ``methods/adapt_then_unlearn.py``) with one part of stage 1 changed.
+
+``+negatives``: a number of negatives is asked for instead of a number of images among which they are. ``+random``: the
+adapted generators are moved to somewhere else as far from the original. Each entry of their way there gets the place
+and the sign of another entry of the same tensor, the same one for all of them: every tensor's length stays, and every
+distance between original and adapted generators, and only that it is their direction is lost. What such generators
+do as well as the adapted ones is no effect of what the direction means.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.adversarial import drawn_from, train_gan
+from benchmark.consolidation import consolidated
+from benchmark.contracts import Access, GanProblem, method
+from benchmark.errors import InputError
+from benchmark.screening import so_many_negatives
+from methods.adapt_then_unlearn import Extrapolated, Tensors, adapted, el2, unlearn
+
+# So many negatives.
+
+
+def adapt_to(problem: GanProblem, models: int, negatives: int, steps: int, lam: float) -> dict[str, Tensor]:
+    """``adapt`` of the paper's file with just ``negatives`` negatives for each model; parameters (M, ...)."""
+    if models < 1:
+        raise InputError(f"models must be at least 1, not {models}")
+    found: dict[str, list[Tensor]] = {}
+    start = copy.deepcopy(problem.gan)
+    start.generator.load_state_dict(problem.model.state_dict())
+    ewc = consolidated(start.generator, start.discriminator, lam, problem.generator("fisher"))
+    for m in range(models):
+        gan = copy.deepcopy(start)
+        real = drawn_from(so_many_negatives(problem, negatives, f"negatives {m}"))
+        train_gan(gan, real, problem.recipe, steps, problem.generator(f"adaptation {m}"), penalty=ewc)
+        for name, parameter in gan.average.named_parameters():
+            found.setdefault(name, []).append(parameter.detach())
+    return {name: torch.stack(each) for name, each in found.items()}
+
+
+def adapted_to(problem: GanProblem, models: int, negatives: int, steps: int, lam: float) -> dict[str, Tensor]:
+    """The same, computed once for all methods of this file that ask for them."""
+    found = problem.stage(
+        "adapted to so many",
+        lambda: adapt_to(problem, models, negatives, steps, lam),
+        models=models,
+        negatives=negatives,
+        steps=steps,
+        lam=lam,
+    )
+    return {name: found[name].contiguous() for name, _ in problem.model.named_parameters()}
+
+
+@method(
+    "atu-el2+negatives",
+    tasks="gan-feature-removal",
+    paper="arXiv:2309.14054",
+    access=Access(feedback="y"),
+    shares="adapted to so many",
+)
+def atu_el2_negatives(
+    problem: GanProblem,
+    *,
+    negatives: int = 30,
+    gamma: float = 100.0,
+    alpha: float = 0.1,
+    steps: int = 400,
+    images: int = 5000,
+    models: int = 3,
+    adapt_steps: int = 200,
+    lam: float = 1.0,
+    scale: str = "relative",
+) -> nn.Module:
+    """Adapt then Unlearn, EL2, from just so many negatives for each adapted generator."""
+    models_of = adapted_to(problem, models, negatives, adapt_steps, lam)
+    return unlearn(problem, models_of, lambda d: el2(d, alpha), gamma, images, steps, scale)
+
+
+@method(
+    "extrapolation+negatives",
+    tasks="gan-feature-removal",
+    paper="arXiv:2309.14054",
+    access=Access(feedback="y"),
+    shares="adapted to so many",
+)
+def extrapolation_negatives(
+    problem: GanProblem,
+    *,
+    negatives: int = 30,
+    s: float = -0.5,
+    models: int = 3,
+    adapt_steps: int = 200,
+    lam: float = 1.0,
+) -> nn.Module:
+    """Extrapolation away from generators adapted to just so many negatives each."""
+    return extrapolated(problem, adapted_to(problem, models, negatives, adapt_steps, lam), s)
+
+
+def extrapolated(problem: GanProblem, models_of: Tensors, s: float) -> nn.Module:
+    """theta_G + s (mean theta_N - theta_G)."""
+    theta = dict(problem.model.named_parameters())
+    direction = {name: each.mean(0) - theta[name].detach() for name, each in models_of.items()}
+    return Extrapolated(problem.model, direction, s)
+
+
+# Somewhere else as far away.
+
+
+def elsewhere(problem: GanProblem, models_of: Tensors) -> dict[str, Tensor]:
+    """theta_G + P_l (theta_N,l - theta_G,l) for each tensor l (M, ...): P_l permutes entries and draws signs."""
+    rng, theta = problem.generator("elsewhere"), dict(problem.model.named_parameters())
+    found = {}
+    for name, each in models_of.items():
+        start, size = theta[name].detach(), theta[name].numel()
+        order, signs = torch.randperm(size, generator=rng), torch.randint(2, (size,), generator=rng) * 2 - 1
+        way = (each - start).flatten(1)[:, order.to(each.device)] * signs.to(each)
+        found[name] = start + way.reshape(each.shape)
+    return found
+
+
+@method(
+    "atu-el2+random",
+    tasks="gan-feature-removal",
+    paper="arXiv:2309.14054",
+    access=Access(feedback="y"),
+    shares="adapted",
+)
+def atu_el2_random(
+    problem: GanProblem,
+    *,
+    gamma: float = 100.0,
+    alpha: float = 0.1,
+    steps: int = 400,
+    images: int = 5000,
+    models: int = 3,
+    adapt_images: int = 300,
+    adapt_steps: int = 200,
+    lam: float = 1.0,
+    scale: str = "relative",
+) -> nn.Module:
+    """Adapt then Unlearn, EL2, away from places that are as far as the adapted generators, in a random direction."""
+    models_of = elsewhere(problem, adapted(problem, models, adapt_images, adapt_steps, lam))
+    return unlearn(problem, models_of, lambda d: el2(d, alpha), gamma, images, steps, scale)
+
+
+@method(
+    "extrapolation+random",
+    tasks="gan-feature-removal",
+    paper="arXiv:2309.14054",
+    access=Access(feedback="y"),
+    shares="adapted",
+)
+def extrapolation_random(
+    problem: GanProblem,
+    *,
+    s: float = -0.5,
+    models: int = 3,
+    adapt_images: int = 300,
+    adapt_steps: int = 200,
+    lam: float = 1.0,
+) -> nn.Module:
+    """Extrapolation as far as along the adapted generators, in a random direction."""
+    return extrapolated(problem, elsewhere(problem, adapted(problem, models, adapt_images, adapt_steps, lam)), s)
