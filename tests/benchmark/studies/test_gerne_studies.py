@@ -72,23 +72,23 @@ def test_extrapolation(fill: Fill, tmp_path: Path) -> None:
     study = load_study("gerne-extrapolation")
     fill(study, in_the_extrapolation)
     store = RecordStore(tmp_path / STUDIES)
-    for record in store.all(study.name):  # at twice the bound three of four seeds diverge
-        if record.cell.scenario.startswith("beyond-x-2") and record.cell.seed < 3:
+    for record in store.all(study.name):  # at twice the bound two of three seeds diverge
+        if record.cell.scenario.startswith("beyond-x-2") and record.cell.seed < 2:
             lost = Failure("DivergenceError", "the loss is not finite after 50 steps")
             store.write(msgspec.structs.replace(record, status="failed", failure=lost, metrics={}), {})
     sections = gerne_extrapolation.sections(Found.of(study, tmp_path))
     ends = rows_of(sections, "How training ends at and beyond the bound")
     title = "Beyond the bound, ten classes"
-    assert ends[title, "2", "1.24"] == ("3 of 4", "49.0", f"{50 + 20 * 2.2357 + 9:.1f}")  # seed 3 alone
-    assert ends[title, "0.9", "0.01"][0] == "0 of 4"
+    assert ends[title, "2", "1.24"] == ("2 of 3", "46.0", f"{50 + 20 * 2.2357 + 6:.1f}")  # seed 2 alone
+    assert ends[title, "0.9", "0.01"][0] == "0 of 3"
     assert len(ends) == 18
     cases = rows_of(sections, "Special cases")
     assert cases["beta and c, ten classes", "β = 0, c = 1", "resampling"] == ("0.0", "0.0")
     assert cases["beta and c, ten classes", "β = \N{MINUS SIGN}1, c = 1", "erm"] == ("+1.0", "+0.5")
     sums = {row[:2]: row[2:] for section in sections if section.title.startswith("Does s") for row in section.rows}
-    half = t_interval([60.0, 63.0, 66.0, 69.0])
+    half = t_interval([60.0, 63.0, 66.0])
     assert half.high is not None
-    expected = f"64.5 ± {half.high - half.mean:.1f}"
+    expected = f"63.0 ± {half.high - half.mean:.1f}"
     assert sums["beta and c, ten classes", "0.5"] == (expected, expected, expected)
     assert ("beta and c, ten classes", "2") not in sums  # one c alone gives it
 
