@@ -72,8 +72,8 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     @property
     def statistic(self) -> str:
-        """What it computes, in words."""
-        raise NotImplementedError
+        """What it computes, in words; kinds that compute more than one number of one thing say what."""
+        return f"{self.kind} of {self.subject}"
 
     @property
     def limits(self) -> str:

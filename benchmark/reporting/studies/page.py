@@ -33,9 +33,9 @@ def study_page(found: Found) -> tuple[str, list[Drawing]]:
     text += _words(found)
     drawings: list[Drawing] = []
     for block in blocks_of(found):
-        drawing = _drawing(found, block)
-        drawings.append(drawing)
-        text += [f"## {escape(block.title)}", "", *figure(drawing), *_table(block)]
+        own = [_drawing(found, block)] if len({x for _, x, _ in block.rows}) > 1 else []  # nothing varies: a table
+        drawings += own
+        text += [f"## {escape(block.title)}", "", *(line for one in own for line in figure(one)), *_table(block)]
     for name in study.file.analyses:
         for number, section in enumerate(_analysis(name, found)):
             more, own = _section(found, section, f"{name}-{number}")
