@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
-from benchmark.sampling import fit, uniformly
+from benchmark.training.sampling import fit, uniformly
 
 
 def balanced_softmax_loss(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
-from benchmark.sampling import Draw, GroupTable, fit, known_groups, plain, uniformly, weighted_cross_entropy
+from benchmark.training.sampling import Draw, GroupTable, fit, known_groups, plain, uniformly, weighted_cross_entropy
 
 
 def group_weights(counts: Tensor, weight: Callable[[Tensor], Tensor]) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.concepts.correction import Corrector, class_weights, cross_entropy
 from benchmark.contracts import Access, BiasProblem, method
-from benchmark.correction import Corrector, class_weights, cross_entropy
 from benchmark.models.split import shift_layer, shifted
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from baselines.references import LogitMask
 from baselines.two_stage import last_layer, outputs, refit, rows_of
+from benchmark.concepts.correction import Corrector, cross_entropy
 from benchmark.contracts import Access, BiasProblem, method
-from benchmark.correction import Corrector, cross_entropy
 from benchmark.errors import InputError
 from benchmark.training import train_classifier
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
-from benchmark.sampling import Draw, fit, plain, uniformly, weighted_cross_entropy
 from benchmark.training import Step
+from benchmark.training.sampling import Draw, fit, plain, uniformly, weighted_cross_entropy
 
 
 @method("erm", tasks=("debias-known", "debias-unknown"), paper="", access=Access(train="xy"), kind="reference")

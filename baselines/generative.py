@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.adversarial import Penalty, Real, drawn_from, train_gan
-from benchmark.consolidation import consolidated
 from benchmark.contracts import Access, GanProblem, method
 from benchmark.errors import DivergenceError, InputError
 from benchmark.models.gan import Generator
-from benchmark.screening import positives
 from benchmark.training import adam, optimise
+from benchmark.training.adversarial import Penalty, Real, drawn_from, train_gan
+from benchmark.training.consolidation import consolidated
+from benchmark.training.screening import positives
 
 
 def view_images(problem: GanProblem) -> Real:

@@ -16,7 +16,7 @@ from baselines.balancing import balanced
 from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.data.views import View
 from benchmark.errors import InputError
-from benchmark.sampling import Draw, GroupTable, fit, known_groups, merged, plain, sees_samples_apart
+from benchmark.training.sampling import Draw, GroupTable, fit, known_groups, merged, plain, sees_samples_apart
 
 
 class RobustLoss:

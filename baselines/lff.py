@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from baselines.erm import generalised_cross_entropy
 from benchmark.contracts import Access, DebiasProblem, Watch, method
 from benchmark.errors import InputError
-from benchmark.sampling import fit, uniformly
+from benchmark.training.sampling import fit, uniformly
 
 #: What keeps quotients of losses finite.
 EPSILON = 1e-8

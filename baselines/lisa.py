@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from baselines.mixup import beta_numbers, mixed_cross_entropy
 from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.errors import InputError
-from benchmark.sampling import fit, uniformly
+from benchmark.training.sampling import fit, uniformly
 
 
 class Partners:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.errors import InputError
 from benchmark.models.surgery import head, representation
-from benchmark.sampling import fit, uniformly
+from benchmark.training.sampling import fit, uniformly
 
 
 def beta_numbers(alpha: float, generator: torch.Generator) -> np.random.Generator:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, ForgetProblem, Problem, method
-from benchmark.stacking import train_stacked
 from benchmark.training import train_classifier
+from benchmark.training.stacking import train_stacked
 
 
 @method(

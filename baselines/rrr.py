@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark import training
+from benchmark.concepts.correction import Corrector, class_weights, clipping, optimiser_of, trainable
 from benchmark.contracts import Access, BiasProblem, method
-from benchmark.correction import Corrector, class_weights, clipping, optimiser_of, trainable
 from benchmark.data.views import Batch
 from benchmark.errors import InputError
 

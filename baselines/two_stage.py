@@ -16,7 +16,7 @@ from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.data.views import View
 from benchmark.errors import InputError
 from benchmark.models.surgery import captured_inputs, head
-from benchmark.sampling import Draw, GroupTable, fit, plain, uniformly, weighted_cross_entropy
+from benchmark.training.sampling import Draw, GroupTable, fit, plain, uniformly, weighted_cross_entropy
 
 #: Samples a forward pass.
 BATCH = 1_000

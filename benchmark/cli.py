@@ -22,9 +22,9 @@ import typer
 from benchmark.commands import amend, claims, data, methods, running, showing, speed, study, submit, trusting
 from benchmark.commands.options import app
 from benchmark.errors import InputError, WorkersLost
+from benchmark.models.weights import tensors_only
 from benchmark.running.records import NotKept
 from benchmark.visible import log_visibly, visible
-from benchmark.weights import tensors_only
 
 __all__ = [
     "amend",

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark.adversarial import Penalty, drawn_from, train_gan
-from benchmark.consolidation import consolidated
 from benchmark.contracts import Access, GanProblem, method
 from benchmark.errors import InputError, unknown
 from benchmark.models.gan import Generator
-from benchmark.screening import negatives, positives
+from benchmark.training.adversarial import Penalty, drawn_from, train_gan
+from benchmark.training.consolidation import consolidated
+from benchmark.training.screening import negatives, positives
 
 Tensors = Mapping[str, Tensor]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.errors import InputError
-from benchmark.sampling import Draw, GroupTable, fit, joined, known_groups, weighted_cross_entropy
+from benchmark.training.sampling import Draw, GroupTable, fit, joined, known_groups, weighted_cross_entropy
 
 
 def less_biased(alpha: Tensor, c: float) -> Tensor:

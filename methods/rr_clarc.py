@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.concepts.correction import Corrector, class_weights
 from benchmark.contracts import Access, BiasProblem, method
-from benchmark.correction import Corrector, class_weights
 from benchmark.errors import InputError, unknown
 
 #: Added to probabilities before the logarithm of the option ``log-probabilities``.

@@ -20,21 +20,22 @@ TESTS = Path(__file__).parent
 # tests/benchmark and tests/methods mirror the packages: below this folder their names would stand for the packages.
 sys.path[:] = [str(TESTS.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != TESTS)]
 
-from benchmark import environment, outside, source  # noqa: E402
-from benchmark.adversarial import drawn_from, train_gan  # noqa: E402
+from benchmark import environment  # noqa: E402
 from benchmark.contracts import Access, BiasProblem, GanProblem, GanRecipe, Ledger, Recipe  # noqa: E402
 from benchmark.data.feedback import Feedback  # noqa: E402
 from benchmark.data.packaged import load  # noqa: E402
 from benchmark.data.views import Samples, View  # noqa: E402
-from benchmark.discovery import METHODS, check_parameters  # noqa: E402
+from benchmark.discovery import outside, source  # noqa: E402
+from benchmark.discovery.methods import METHODS, check_parameters  # noqa: E402
 from benchmark.models.gan import Gan, build_gan  # noqa: E402
 from benchmark.models.judges import NearestJudge  # noqa: E402
 from benchmark.running.artifacts import ArtifactStore  # noqa: E402
 from benchmark.running.context import Context  # noqa: E402
 from benchmark.running.plan import make_plan  # noqa: E402
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, Record, RecordStore, Value  # noqa: E402
-from benchmark.suite import load_suite, select  # noqa: E402
-from benchmark.training import train_classifier  # noqa: E402
+from benchmark.suites.definition import load_suite, select  # noqa: E402
+from benchmark.training.adversarial import drawn_from, train_gan  # noqa: E402
+from benchmark.training.loop import train_classifier  # noqa: E402
 
 MakeCell = Callable[..., Cell]
 MakeRecord = Callable[..., Record]

@@ -12,12 +12,12 @@ import msgspec
 from benchmark.checking.ranges import impossible
 from benchmark.contracts import MethodInfo
 from benchmark.data import DATA, OWN
-from benchmark.discovery import METHODS, check_parameters, from_outside
-from benchmark.discovery import NAME as METHOD
+from benchmark.discovery.methods import METHODS, check_parameters, from_outside
+from benchmark.discovery.methods import NAME as METHOD
 from benchmark.errors import InputError
 from benchmark.running.plan import digests
 from benchmark.running.records import SCHEMA, Cell, Record
-from benchmark.suite import NAME, RESERVED
+from benchmark.suites.definition import NAME, RESERVED
 from benchmark.tasks import TASKS, Task
 
 SHA256 = re.compile(r"[0-9a-f]{64}")

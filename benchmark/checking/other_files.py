@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from benchmark.checking.ranges import SLACK, bounds
-from benchmark.discovery import METHODS, check_parameters
+from benchmark.discovery.methods import METHODS, check_parameters
 from benchmark.errors import InputError
 from benchmark.metrics.catalogue import METRICS
 from benchmark.running.ensembles import FOLDER as ENSEMBLES
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.tasks import TASKS
-from benchmark.tuning import Study, Trial
+from benchmark.tuning.search import Study, Trial
 
 TUNING = "tuning"
 

@@ -23,7 +23,7 @@ from benchmark.submissions.archive import Archive
 from benchmark.submissions.current import changed_since
 from benchmark.submissions.expected import check_predictions, checksum, expected
 from benchmark.submissions.submission import Part, Submission
-from benchmark.suite import Suite
+from benchmark.suites.definition import Suite
 
 #: Points by which a share of samples may differ at most, however many samples lie on the border between two classes.
 MOST_ROUNDING = 0.5

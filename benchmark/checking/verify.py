@@ -14,7 +14,7 @@ from benchmark.checking.folder import files_below
 from benchmark.checking.text import plain
 from benchmark.errors import InputError, unknown
 from benchmark.running.records import STUDIES
-from benchmark.suite import NAME
+from benchmark.suites.definition import NAME
 from benchmark.tasks import TASKS
 
 #: Called with how many files are done, and how many there are.

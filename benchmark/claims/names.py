@@ -7,14 +7,14 @@ from functools import cache
 
 from benchmark.claims.checks import At, Check, Difference, Kind, Ratio, Reads, Transfer, Trend
 from benchmark.claims.declared import ClaimFile
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError, unknown
 from benchmark.metrics.catalogue import metric
 from benchmark.studies.analyses.transfer import PLACE
 from benchmark.studies.definition import Study, Sweep, load_study, study_names
 from benchmark.studies.expansion import Point, measured_points, points_of
 from benchmark.studies.found import is_at
-from benchmark.suite import Suite, load_suite
+from benchmark.suites.definition import Suite, load_suite
 from benchmark.tasks import TASKS, Task
 
 

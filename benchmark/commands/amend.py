@@ -98,16 +98,16 @@ def amend(
         raise InputError(f"seed must be at least 0, not {seed}")
     own = brought(data, task, model, given)
     assert own is not None
-    from benchmark.discovery import METHODS
+    from benchmark.discovery.methods import METHODS
     from benchmark.environment import cores
     from benchmark.files import check_writable
     from benchmark.running.session import check_device
-    from benchmark.suite import methods_of
+    from benchmark.suites.definition import methods_of
 
     check_device(device)
     many = within(len(cores()) if threads is None else threads, 1, 1024, "threads")
     check_writable(out.absolute().parent)
-    from benchmark.external import invited, with_methods
+    from benchmark.discovery.external import invited, with_methods
 
     _, named = invited(None, [method])
     if len(named) != 1:
@@ -116,7 +116,7 @@ def amend(
     if not METHODS.has(method, task):
         raise unknown(f"method of {task}", method, methods_of(task))
     suite = msgspec.structs.replace(with_methods(added(own, "own", None, keep=False), [method]), threads=many)
-    from benchmark.amended import Amendment, NotWeights, amend, prepared
+    from benchmark.own.amended import Amendment, NotWeights, amend, prepared
 
     (scenario,) = suite.scenarios.values()
     parameters = assigned(set_ or [], method, task)
@@ -144,7 +144,7 @@ def amend(
 
 def assigned(told: list[str], method: str, task: str) -> dict[str, Any]:
     """Hyper-parameters from texts NAME=VALUE; InputError for one that is none of the method's, or of another type."""
-    from benchmark.discovery import METHODS
+    from benchmark.discovery.methods import METHODS
 
     known = {p.name: p for p in METHODS.get(method, task).parameters}
     found: dict[str, Any] = {}

@@ -25,7 +25,7 @@ from benchmark.running.locks import remove_if_empty
 from benchmark.running.orders import Submission
 from benchmark.running.plan import Plan, machine, make_plan
 from benchmark.running.records import RUN, Record, RecordStore
-from benchmark.suite import Suite
+from benchmark.suites.definition import Suite
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def _asked(names: Sequence[str] | None, suite: str | None) -> list[str]:
 
 def _needed(suite: str) -> Iterable[str]:
     """The data sets of a suite's scenarios, in their order."""
-    from benchmark.suite import load_suite
+    from benchmark.suites.definition import load_suite
 
     return [str(scenario.settings.data) for scenario in load_suite(suite).scenarios.values()]
 

@@ -14,7 +14,7 @@ from benchmark.visible import visible
 
 if TYPE_CHECKING:
     from benchmark.own import Brought
-    from benchmark.suite import Suite
+    from benchmark.suites.definition import Suite
 
 
 def number(text: str | float) -> float:

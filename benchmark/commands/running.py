@@ -113,9 +113,9 @@ def bench(
     With --data the methods run on your own pictures and model; what was brought becomes a scenario of the suite own.
     """
     from benchmark.commands.bench import Request, run_bench
-    from benchmark.external import choose, invited
+    from benchmark.discovery.external import choose, invited
     from benchmark.running import pool, session
-    from benchmark.suite import OWN, load_suite
+    from benchmark.suites.definition import OWN, load_suite
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
@@ -206,7 +206,7 @@ def collect(
     from benchmark.running import orders
     from benchmark.running.progress import outcome
     from benchmark.running.records import RecordStore
-    from benchmark.suite import load_suite
+    from benchmark.suites.definition import load_suite
 
     check_writable(reports)
     known = [orders.read(results, submission)] if submission else orders.read_all(results)
@@ -238,14 +238,14 @@ def status(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Say what is done, running, failed and left, from files alone, also while a run goes on."""
-    from benchmark.external import choose, invited
+    from benchmark.discovery.external import choose, invited
     from benchmark.running import orders
     from benchmark.running.claims import Claims
     from benchmark.running.plan import make_plan
     from benchmark.running.progress import COLUMNS, Count, counts, outcome
     from benchmark.running.records import RecordStore
     from benchmark.running.session import check_device_name, duration
-    from benchmark.suite import load_suite
+    from benchmark.suites.definition import load_suite
 
     store = RecordStore(results)
     only, more = invited(names(methods), method)
@@ -281,12 +281,12 @@ def tune(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Choose hyper-parameters on the selection split and on seeds that are never reported; write them to the suite."""
-    from benchmark import tuning
-    from benchmark.external import choose, foreign, invited
+    from benchmark.discovery.external import choose, foreign, invited
     from benchmark.running import pool, session
     from benchmark.running.plan import machine
     from benchmark.running.records import RecordStore
-    from benchmark.suite import load_suite
+    from benchmark.suites.definition import load_suite
+    from benchmark.tuning import search as tuning
 
     console = make_console()
     only, more = invited(names(methods), method)

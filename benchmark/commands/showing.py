@@ -39,7 +39,7 @@ def leaderboard(
     from benchmark.reporting.terminal import print_board
     from benchmark.running.records import RecordStore
     from benchmark.submissions.accepted import accepted
-    from benchmark.suite import load_suite
+    from benchmark.suites.definition import load_suite
     from benchmark.tasks import TASKS
 
     if format not in ("table", "json"):
@@ -96,7 +96,7 @@ def export(
 )
 def list_(context: typer.Context) -> None:
     """List what is registered: tasks, methods, suites, data, models or metrics; all if left out."""
-    from benchmark.listing import print_listing
+    from benchmark.commands.listing import print_listing
 
     what, *more = context.args or ["all"]
     if more:

@@ -18,7 +18,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``augmentation`` changes training images at random, ``crop-flip``: cut after padding by four pixels, and mirrored.
     ``precision`` of the forward pass, weights are float32: with ``bf16`` convolutions and products are rounded to 8
     bits, otherwise on every kind of processor. ``stacked``: the networks of so many seeds, from a multiple of it on,
-    are trained together in one step (benchmark.stacking); a seed's result depends on it by the rounding of sums.
+    are trained together in one step (training.stacking); a seed's result depends on it by the rounding of sums.
     """
 
     epochs: int

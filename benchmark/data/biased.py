@@ -18,10 +18,10 @@ from benchmark.data.colours import assign, colour
 from benchmark.data.kept import keep, restore
 from benchmark.data.packaged import load
 from benchmark.data.views import Samples
+from benchmark.discovery.source import digest
 from benchmark.environment import cache_root
 from benchmark.errors import InputError
 from benchmark.seeding import generator
-from benchmark.source import digest
 
 #: Counts up when the same photographs would be corrupted differently by what is not in the corruptions' own module.
 FORMAT = 1

@@ -20,10 +20,10 @@ from benchmark.data.kept import keep, restore
 from benchmark.data.packaged import Dataset
 from benchmark.data.patches import cut, paste, patch_mask
 from benchmark.data.views import Samples
+from benchmark.discovery.source import digest
 from benchmark.environment import data_root
 from benchmark.errors import InputError
 from benchmark.seeding import generator
-from benchmark.source import digest
 
 PLAIN, PATCHES = "isic-2017-official", "isic-2017-patches"
 #: Positions in FILES: the official validation pictures are for selection.

@@ -12,7 +12,7 @@ from benchmark.gate.declaration import Declaration
 from benchmark.running import pool, session
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.records import Cell, Record, RecordStore
-from benchmark.suite import Suite
+from benchmark.suites.definition import Suite
 
 
 def plan_of(declared: Declaration, suite: Suite, device: str, committed: RecordStore) -> Plan:

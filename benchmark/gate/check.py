@@ -24,7 +24,7 @@ from benchmark.gate.timed import Broken, Unmeasured, measure
 from benchmark.running import pool, session
 from benchmark.running.plan import Plan
 from benchmark.running.records import Record, RecordStore
-from benchmark.suite import Suite
+from benchmark.suites.definition import Suite
 from benchmark.visible import visible
 
 PARTS = ("quality", "determinism", "time")

@@ -9,7 +9,7 @@ import msgspec
 from benchmark.config import convert, read_toml
 from benchmark.errors import InputError, unknown
 from benchmark.metrics.catalogue import metric
-from benchmark.suite import NAME, Scenario, Suite, load_suite
+from benchmark.suites.definition import NAME, Scenario, Suite, load_suite
 from benchmark.tasks import TASKS
 
 #: The declaration that comes with the package.

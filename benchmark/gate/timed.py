@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from benchmark.discovery import package_folder
+from benchmark.discovery.methods import package_folder
 from benchmark.gate.speed import Times, relative
 
 #: Rounds of each benchmark: the rank test needs some twenty on either side.

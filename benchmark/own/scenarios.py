@@ -20,7 +20,7 @@ from benchmark.own.brought import Brought
 from benchmark.own.inputs import data_of, slug
 from benchmark.own.networks import network_name, start_of
 from benchmark.own.tasks import settings_of
-from benchmark.suite import OWN, Suite, SuiteFile, own_suite, suite_of
+from benchmark.suites.definition import OWN, Suite, SuiteFile, own_suite, suite_of
 from benchmark.tasks import TASKS
 
 #: Seconds of a cell, and threads: what a user's data and model take is not known.

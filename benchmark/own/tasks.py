@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.data.manifest import Manifest
 from benchmark.errors import InputError, unknown
 from benchmark.own.brought import Brought
-from benchmark.suite import methods_of
+from benchmark.suites.definition import methods_of
 
 #: The layers whose output is corrected, by network, and whether that output comes out of a ReLU.
 LAYERS = {

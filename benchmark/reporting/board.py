@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import METRICS, metric
 from benchmark.reporting import aggregates
 from benchmark.reporting.aggregates import Choice, CostCell, GroupCell, MetricCell, Origin, Pair, pair
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.running.plan import digests
 from benchmark.running.records import Cell, Record
-from benchmark.suite import Suite, methods_of
+from benchmark.suites.definition import Suite, methods_of
 from benchmark.tasks import TASKS, Task
 
 RowStatus = Literal["ok", "partial", "unreliable", "outdated", "failed", "timeout", "out-of-memory", "disqualified"]

@@ -18,7 +18,7 @@ from benchmark.reporting.exports import Measured, measured
 from benchmark.reporting.sheet import Line, Sheet, sheets
 from benchmark.reporting.text import command_text
 from benchmark.running.records import RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS
 
 FORMATS = ("model-index", "json")

@@ -22,7 +22,7 @@ from benchmark.reporting.submitted import with_submissions
 from benchmark.running.ensembles import EnsembleRecord, read_all
 from benchmark.running.records import OTHERS, RecordStore
 from benchmark.submissions.accepted import accepted
-from benchmark.suite import Suite, load_suite, suite_names
+from benchmark.suites.definition import Suite, load_suite, suite_names
 from benchmark.tasks import TASKS
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 

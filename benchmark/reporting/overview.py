@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting.board import UNRANKED, Row
 from benchmark.reporting.comparisons import SIGNS, Key, key, values

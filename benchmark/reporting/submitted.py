@@ -19,7 +19,7 @@ from benchmark.reporting.text import escape
 from benchmark.submissions.accepted import Verdict, Verified
 from benchmark.submissions.current import changed_since
 from benchmark.submissions.submission import left_out
-from benchmark.suite import Suite
+from benchmark.suites.definition import Suite
 from benchmark.tasks import Task, Values
 
 if TYPE_CHECKING:

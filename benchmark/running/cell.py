@@ -16,9 +16,11 @@ import msgspec
 import torch
 from torch import nn
 
-from benchmark import environment, outside
+from benchmark import environment
 from benchmark.contracts import Ledger, seeds_together
-from benchmark.discovery import METHODS, package_folder
+from benchmark.discovery import outside
+from benchmark.discovery.methods import METHODS, package_folder
+from benchmark.discovery.source import digest
 from benchmark.errors import AccessViolation, InputError
 from benchmark.files import key_hash
 from benchmark.models.surgery import state_hash
@@ -26,8 +28,7 @@ from benchmark.running import locks
 from benchmark.running.amending import amend, violations
 from benchmark.running.context import Context
 from benchmark.running.records import MOST, SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
-from benchmark.source import digest
-from benchmark.suite import Scenario
+from benchmark.suites.definition import Scenario
 from benchmark.tasks import TASKS, Evaluation, Selected
 from benchmark.timing import Stopwatch
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.discovery.source import digest
 from benchmark.environment import versions
 from benchmark.running.artifacts import ArtifactStore
-from benchmark.source import digest
 
 
 @dataclass(frozen=True)

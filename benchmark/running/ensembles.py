@@ -19,6 +19,7 @@ import msgspec
 
 from benchmark import environment
 from benchmark.contracts import Kind
+from benchmark.discovery.source import digest
 from benchmark.errors import InputError
 from benchmark.files import write_atomically
 from benchmark.running.plan import Plan, make_plan
@@ -34,9 +35,8 @@ from benchmark.running.records import (
     read_regular,
 )
 from benchmark.seeding import derive
-from benchmark.source import digest
 from benchmark.stats import bootstrap_interval
-from benchmark.suite import Scenario, Suite, with_stacked
+from benchmark.suites.definition import Scenario, Suite, with_stacked
 from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:

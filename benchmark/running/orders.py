@@ -19,7 +19,7 @@ from benchmark.errors import InputError, unknown
 from benchmark.files import write_atomically
 from benchmark.running.plan import Plan
 from benchmark.running.records import RUN, Cell, Seconds, check_inside, read_regular
-from benchmark.suite import Suite
+from benchmark.suites.definition import Suite
 
 log = logging.getLogger("amendbench")
 FILE = "orders.json"

@@ -12,11 +12,11 @@ import msgspec
 
 from benchmark import environment
 from benchmark.contracts import seeds_together
-from benchmark.discovery import METHODS, from_outside
+from benchmark.discovery.methods import METHODS, from_outside
+from benchmark.discovery.source import digest
 from benchmark.errors import InputError
 from benchmark.running.records import Cell, Record, RecordStore
-from benchmark.source import digest
-from benchmark.suite import Scenario, Suite
+from benchmark.suites.definition import Scenario, Suite
 from benchmark.tasks import TASKS, Task, answered_together
 
 #: Seconds that a cell is thought to take before any has been measured.

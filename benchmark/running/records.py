@@ -61,7 +61,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ``versions`` are the declared ones of task and method; ``digests`` are of their source and its imports, and of
     what fixes threads and seeds; ``packages`` are installed versions. ``keeps``: the metrics of one amended model, or,
     where it is a member of an ensemble, only its outputs on the forget set. ``external``: the method came from outside
-    (``benchmark.outside``), so that who reads the record need not have it.
+    (``benchmark.discovery.outside``), so that who reads the record need not have it.
     """
 
     suite: str

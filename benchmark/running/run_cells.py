@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import environment
+from benchmark.discovery.external import method_of
 from benchmark.errors import InputError, unknown
-from benchmark.external import method_of
 from benchmark.running import orders, pool, session
 from benchmark.running.orders import Order, Submission
 from benchmark.running.plan import digests

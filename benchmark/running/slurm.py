@@ -21,13 +21,14 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark import environment, outside
+from benchmark import environment
+from benchmark.discovery import outside
 from benchmark.errors import InputError
 from benchmark.files import write_atomically
-from benchmark.resources import Resources
 from benchmark.running.cluster import Cluster
 from benchmark.running.orders import Submission
 from benchmark.running.waves import Array, arrays
+from benchmark.suites.resources import Resources
 
 #: Below the submission's folder: submitit's scripts, logs and pickles, and the jobs' numbers.
 FOLDER = "slurm"

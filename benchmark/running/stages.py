@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from benchmark.data.views import Tally, View
+from benchmark.discovery.source import digest
 from benchmark.errors import AccessViolation
 from benchmark.running.context import Context
 from benchmark.seeding import derive
-from benchmark.source import digest
 from benchmark.timing import Lap, Stopwatch
 
 _COST = "bill.cost"

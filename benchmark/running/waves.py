@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.resources import Resources, resources_of
 from benchmark.running.cluster import Cluster
 from benchmark.running.orders import Order, Submission
+from benchmark.suites.resources import Resources, resources_of
 
 #: Seconds that a task may take besides its cells: Python and its packages from a slow file system. Slurm's clock is
 #: whole minutes, and its warning may come one of them early.

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from benchmark.processes import serve_parent
+from benchmark.models.weights import tensors_only
 from benchmark.running.claims import Claims
 from benchmark.running.locks import Busy
 from benchmark.running.plan import is_current, is_of_here
+from benchmark.running.processes import serve_parent
 from benchmark.running.records import Cell, NotKept, Record, RecordStore
 from benchmark.running.slots import VISIBLE, Slot
 from benchmark.visible import log_visibly
-from benchmark.weights import tensors_only
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context

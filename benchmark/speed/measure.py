@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmark import environment
-from benchmark.discovery import package_folder
+from benchmark.discovery.methods import package_folder
 from benchmark.errors import InputError, unknown
 from benchmark.files import check_writable
 from benchmark.gate import timed

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from benchmark.config import convert
-from benchmark.discovery import METHODS, check_parameters
+from benchmark.discovery.methods import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.running.plan import settings_of
 from benchmark.studies.definition import MOST_POINTS, REFERENCES, MeasurementFile, Study, Sweep
-from benchmark.suite import Scenario, Suite, load_suite
+from benchmark.suites.definition import Scenario, Suite, load_suite
 from benchmark.tasks import TASKS
 
 

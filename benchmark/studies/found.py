@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import DivergenceError, InputError, unknown
 from benchmark.running.plan import settings_of, with_defaults
 from benchmark.running.records import STUDIES, Cell, Record, RecordStore

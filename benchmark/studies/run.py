@@ -18,7 +18,7 @@ from benchmark.studies.definition import Study
 from benchmark.studies.expansion import expanded
 from benchmark.studies.found import diverged
 from benchmark.studies.measured import measure, missing
-from benchmark.suite import Suite
+from benchmark.suites.definition import Suite
 
 #: Threads that measurements use.
 THREADS = 1

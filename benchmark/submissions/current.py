@@ -8,7 +8,7 @@ import msgspec
 
 from benchmark.errors import InputError, unknown
 from benchmark.submissions.submission import Submission
-from benchmark.suite import Suite, load_suite, suite_names
+from benchmark.suites.definition import Suite, load_suite, suite_names
 from benchmark.tasks import TASKS
 
 

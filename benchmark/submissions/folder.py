@@ -19,7 +19,7 @@ from benchmark.running.records import read_regular
 from benchmark.submissions.archive import pack, pack_arrays
 from benchmark.submissions.expected import check_predictions, checksum, expected, halved
 from benchmark.submissions.submission import SCHEMA, Part, Submission, check, check_reported
-from benchmark.suite import Scenario, load_suite
+from benchmark.suites.definition import Scenario, load_suite
 from benchmark.tasks import TASKS
 
 METADATA = "metadata.toml"

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError, unknown
 from benchmark.running.records import Record, RecordStore
 from benchmark.submissions.archive import pack, pack_arrays
 from benchmark.submissions.submission import SCHEMA, Missing, Part, Submission, check, left_out
-from benchmark.suite import Suite, load_suite, select
+from benchmark.suites.definition import Suite, load_suite, select
 from benchmark.tasks import TASKS
 
 #: The arrays beside a record that are predictions, by task; all others are the benchmark's, or follow from these.

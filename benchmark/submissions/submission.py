@@ -16,7 +16,7 @@ import msgspec
 from benchmark.contracts.access import FIELDS
 from benchmark.errors import InputError, unknown
 from benchmark.running.records import SUBMISSIONS, Real, Seconds, Value, Whole
-from benchmark.suite import NAME
+from benchmark.suites.definition import NAME
 from benchmark.tasks import TASKS, Task
 
 #: Counts up when a field of ``submission.json`` gets another meaning.

@@ -7,7 +7,7 @@ from datetime import date
 from benchmark.checking import rescoring
 from benchmark.checking.ranges import recorded
 from benchmark.submissions.expected import CLAIMED, expected
-from benchmark.suite import Scenario, load_suite, select
+from benchmark.suites.definition import Scenario, load_suite, select
 from benchmark.tasks import TASKS, Task
 
 

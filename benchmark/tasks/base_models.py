@@ -18,8 +18,8 @@ from benchmark.models import PUBLISHED
 from benchmark.models.classifiers import build_classifier, published_classifier
 from benchmark.models.own import load_weights
 from benchmark.seeding import derive, generator
-from benchmark.stacking import train_stacked
-from benchmark.training import train_classifier
+from benchmark.training.loop import train_classifier
+from benchmark.training.stacking import train_stacked
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.concepts import Concept, concept_vector, pooled
+from benchmark.concepts.vectors import Concept, concept_vector, pooled
 from benchmark.contracts import Measured
 from benchmark.data.attacked import Attacked, Pair, of_class
 from benchmark.data.views import Samples

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.adversarial import Real, train_gan
 from benchmark.contracts import Access, GanProblem, Ledger, Measured
 from benchmark.data.feedback import Feedback, Mistaken
 from benchmark.data.removal import Removal, load_removal, without
@@ -29,6 +28,7 @@ from benchmark.tasks.companions import companion_metrics, learnt
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 from benchmark.tasks.judging import Stage, extractor, feedback, judge
 from benchmark.tasks.made_images import images_of, judged
+from benchmark.training.adversarial import Real, train_gan
 
 if TYPE_CHECKING:
     from benchmark.running.context import Context

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from benchmark.data.removal import Removal, shifted
 from benchmark.data.views import Samples
+from benchmark.discovery.source import digest
 from benchmark.errors import InputError
 from benchmark.metrics import fidelity
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.judges import ClassJudge, HueJudge, NearestJudge
 from benchmark.models.surgery import captured_inputs, head
 from benchmark.seeding import derive
-from benchmark.source import digest
 from benchmark.tasks import base_models
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 

@@ -14,11 +14,11 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from benchmark.adversarial import drawn_from, train_gan
-from benchmark.consolidation import consolidated
 from benchmark.contracts import Access, GanProblem, method
 from benchmark.errors import InputError
-from benchmark.screening import so_many_negatives
+from benchmark.training.adversarial import drawn_from, train_gan
+from benchmark.training.consolidation import consolidated
+from benchmark.training.screening import so_many_negatives
 from methods.adapt_then_unlearn import Extrapolated, Tensors, adapted, el2, unlearn
 
 # So many negatives.

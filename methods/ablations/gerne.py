@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.errors import InputError
-from benchmark.sampling import Draw, GroupTable, fit, joined, known_groups, weighted_cross_entropy
+from benchmark.training.sampling import Draw, GroupTable, fit, joined, known_groups, weighted_cross_entropy
 from methods.gerne import draws, extrapolated, extrapolation_factor, less_biased, pseudo_groups
 
 #: How the steps of a training run are drawn: (groups, c, beta, samples a class, generator) -> draws, for ever.

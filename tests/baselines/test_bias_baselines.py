@@ -18,12 +18,12 @@ from baselines.correction import balanced, dfr, finetune, l2_regression, logit_m
 from baselines.references import LogitMask, original
 from baselines.rrr import masked_share, rrr
 from baselines.two_stage import refit
-from benchmark import correction
-from benchmark.concepts import Concept, pooled
+from benchmark.concepts import correction
+from benchmark.concepts.correction import Corrector
+from benchmark.concepts.vectors import Concept, pooled
 from benchmark.contracts import Access, BiasProblem, Ledger
-from benchmark.correction import Corrector
 from benchmark.data.views import Samples, View
-from benchmark.discovery import METHODS, load
+from benchmark.discovery.methods import METHODS, load
 from benchmark.errors import AccessViolation, InputError
 from benchmark.models.split import ShiftedLayer, rectify_again, shifted
 from benchmark.models.surgery import captured_inputs, state_hash

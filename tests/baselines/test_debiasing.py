@@ -31,7 +31,7 @@ from baselines.mixup import beta_numbers, mixed_cross_entropy, mixed_logits, mix
 from benchmark.contracts import Access, DebiasProblem, Ledger, MethodInfo, StepRecipe
 from benchmark.data.bias import Bias
 from benchmark.data.views import Samples, View
-from benchmark.discovery import METHODS, MethodRegistry
+from benchmark.discovery.methods import METHODS, MethodRegistry
 from benchmark.errors import AccessViolation, InputError
 from benchmark.models.surgery import state_hash
 from benchmark.running import amending
@@ -40,10 +40,10 @@ from benchmark.running.amending import amend, violations
 from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.context import Context
 from benchmark.running.records import Cell
-from benchmark.sampling import Draw, GroupTable, weighted_cross_entropy
 from benchmark.tasks import TASKS
 from benchmark.tasks.debias import Debias
 from benchmark.timing import Stopwatch
+from benchmark.training.sampling import Draw, GroupTable, weighted_cross_entropy
 
 SEED = 103
 BALANCING = ("reweighting", "sqrt-reweighting", "class-balanced", "resampling")

@@ -18,7 +18,7 @@ from baselines import ascent, boundary_shrink, distillation, last_layers, mixing
 from baselines.references import LogitMask
 from benchmark.contracts import Access, ForgetProblem, Ledger
 from benchmark.data.views import Samples, View
-from benchmark.discovery import METHODS, load
+from benchmark.discovery.methods import METHODS, load
 from benchmark.models.surgery import state_hash, weight_layers
 from benchmark.seeding import generator, seed_globals
 from benchmark.training import Recipe, train_classifier

@@ -27,16 +27,16 @@ from baselines.generative import (
     trained_on,
     view_images,
 )
-from benchmark.adversarial import train_gan
-from benchmark.consolidation import consolidated
 from benchmark.contracts import Access, GanProblem, GanRecipe, Ledger
-from benchmark.discovery import METHODS, load
+from benchmark.discovery.methods import METHODS, load
 from benchmark.errors import AccessViolation, DivergenceError, InputError
 from benchmark.metrics.change import parameter_change
 from benchmark.models.gan import Generator
 from benchmark.models.surgery import state_hash, underlying
-from benchmark.screening import positives
-from benchmark.suite import methods_of
+from benchmark.suites.definition import methods_of
+from benchmark.training.adversarial import train_gan
+from benchmark.training.consolidation import consolidated
+from benchmark.training.screening import positives
 
 TASK = "gan-feature-removal"
 ENTRIES = methods_of(TASK)

@@ -19,7 +19,7 @@ import benchmark
 from baselines import boundary_shrink, distillation, scrub, sisa, unroll_sgd
 from benchmark.contracts import Access, ForgetProblem, Ledger
 from benchmark.data.views import Samples, View
-from benchmark.discovery import METHODS, load
+from benchmark.discovery.methods import METHODS, load
 from benchmark.errors import InputError
 from benchmark.models.surgery import SplitClassifier, head, logits_and_features, representation, state_hash
 from benchmark.seeding import generator, seed_globals

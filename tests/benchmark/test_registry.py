@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmark.data import DATA
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError
 from benchmark.models import MODELS, check_model
 from benchmark.registry import Registry

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.generative import finetune
-from benchmark.adversarial import drawn_from, train_gan
 from benchmark.contracts import Access, GanProblem, Ledger
 from benchmark.errors import InputError
 from benchmark.models.surgery import state_hash
-from benchmark.screening import positives
+from benchmark.training.adversarial import drawn_from, train_gan
+from benchmark.training.screening import positives
 from methods import adapt_then_unlearn as module
 from methods.adapt_then_unlearn import (
     SCALES,

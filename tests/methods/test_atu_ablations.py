@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark import screening
 from benchmark.contracts import GanProblem, Ledger
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError
 from benchmark.models.surgery import state_hash
-from benchmark.screening import ROUND, screened, so_many_negatives
-from benchmark.suite import methods_of
+from benchmark.suites.definition import methods_of
+from benchmark.training import screening
+from benchmark.training.screening import ROUND, screened, so_many_negatives
 from methods.ablations.adapt_then_unlearn import (
     adapt_to,
     atu_el2_negatives,

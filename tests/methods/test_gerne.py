@@ -18,7 +18,15 @@ from baselines import balancing
 from benchmark.contracts import Access, DebiasProblem, Ledger, StepRecipe
 from benchmark.data.views import Samples, View
 from benchmark.errors import InputError
-from benchmark.sampling import Draw, GroupTable, joined, merged, plain, sees_samples_apart, weighted_cross_entropy
+from benchmark.training.sampling import (
+    Draw,
+    GroupTable,
+    joined,
+    merged,
+    plain,
+    sees_samples_apart,
+    weighted_cross_entropy,
+)
 from methods import gerne as module
 from methods.gerne import (
     beta_bounds,

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, Ledger, StepRecipe
 from benchmark.data.views import Samples, View
-from benchmark.discovery import METHODS, load
+from benchmark.discovery.methods import METHODS, load
 from benchmark.errors import InputError
-from benchmark.sampling import GroupTable
+from benchmark.training.sampling import GroupTable
 from methods.ablations.gerne import kept_from, overlapping, reweighted
 from methods.gerne import extrapolated, gerne
 

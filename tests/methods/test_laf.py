@@ -18,7 +18,7 @@ from baselines.references import LogitMask
 from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.packaged import load
 from benchmark.data.views import Samples, View
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import AccessViolation, DivergenceError, InputError
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import SplitClassifier, head, state_hash

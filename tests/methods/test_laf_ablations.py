@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.packaged import load
 from benchmark.data.views import View
-from benchmark.discovery import METHODS
-from benchmark.discovery import load as load_method
+from benchmark.discovery.methods import METHODS
+from benchmark.discovery.methods import load as load_method
 from benchmark.errors import InputError
 from benchmark.models.surgery import SplitClassifier, state_hash
 from methods.ablations.laf import Gaussian, as_vae

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.correction import finetune
-from benchmark.concepts import Concept
+from benchmark.concepts.correction import Corrector
+from benchmark.concepts.vectors import Concept
 from benchmark.contracts import Access, BiasProblem, Ledger
-from benchmark.correction import Corrector
 from benchmark.data.views import View
-from benchmark.discovery import METHODS, load
+from benchmark.discovery.methods import METHODS, load
 from benchmark.errors import InputError
 from benchmark.metrics import concept_sensitivity
 from benchmark.models.split import split_at

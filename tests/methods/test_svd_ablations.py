@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.views import Samples, View
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError
 from benchmark.models.layer_inputs import InputMatrix
 from benchmark.models.surgery import state_hash

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmark import source
+from benchmark.discovery import source
 
 #: The module that turns figures into files.
 WRITER = "benchmark.reporting.figures.pictures"

@@ -19,10 +19,10 @@ import msgspec
 
 from benchmark.environment import cores
 from benchmark.files import write_atomically
-from benchmark.processes import serve_parent
 from benchmark.reporting.figures.drawings import Drawing
 from benchmark.reporting.figures.fingerprint import fingerprint
 from benchmark.reporting.text import file_name
+from benchmark.running.processes import serve_parent
 
 log = logging.getLogger("amendbench")
 ENDINGS = (".png", ".svg")

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
 from benchmark.reporting.aggregates import MetricCell

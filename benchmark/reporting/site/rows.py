@@ -7,7 +7,7 @@ from itertools import groupby
 
 from benchmark.contracts import Access
 from benchmark.contracts.access import FIELDS
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
 from benchmark.reporting.board import Row

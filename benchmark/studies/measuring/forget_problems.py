@@ -14,13 +14,13 @@ from torch import nn
 from benchmark.contracts import Access, ForgetProblem, Ledger
 from benchmark.data.views import Samples, View
 from benchmark.determinism import seed_cell
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.environment import cache_root
 from benchmark.errors import InputError, unknown
 from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.context import Context
 from benchmark.seeding import generator
-from benchmark.suite import Scenario, load_suite
+from benchmark.suites.definition import Scenario, load_suite
 from benchmark.tasks import base_models, forgetting
 from benchmark.tasks.class_forget import ClassForget
 from methods.svd_forgetting import Selection

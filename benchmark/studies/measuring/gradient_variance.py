@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import InputError, unknown
-from benchmark.sampling import Draw, GroupTable, fit, known_groups, weighted_cross_entropy
 from benchmark.seeding import generator
 from benchmark.studies.measuring.debias_problems import posed
+from benchmark.training.sampling import Draw, GroupTable, fit, known_groups, weighted_cross_entropy
 from methods.ablations.gerne import Steps, overlapping, reweighted
 from methods.gerne import draws, extrapolated, less_biased
 

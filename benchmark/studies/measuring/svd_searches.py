@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from benchmark.contracts import Ledger
-from benchmark.discovery import METHODS, check_parameters
+from benchmark.discovery.methods import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.running.amending import amend
 from benchmark.studies.measuring.forget_problems import one_thread, posed, score

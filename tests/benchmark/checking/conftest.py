@@ -14,7 +14,7 @@ from benchmark.running.cell import run_cell
 from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Record, RecordStore
-from benchmark.suite import load_suite, select
+from benchmark.suites.definition import load_suite, select
 
 COMMITTED = Path(__file__).parents[3] / "results"
 #: Task, and a scenario of the suite ``smoke`` with a method that takes no second.

@@ -24,7 +24,7 @@ from benchmark.running.arrays import read_arrays
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.running.ensembles import write as write_comparison
 from benchmark.running.records import Record
-from benchmark.tuning import Study, Trial
+from benchmark.tuning.search import Study, Trial
 
 RecordOf = Callable[[str], Record]
 Change = Callable[[dict[str, Any]], object]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import source
 from benchmark.data import DATA, OWN, catalogue, correction, described, faces, hub, imagenet, isic, manifest, natural
 from benchmark.data import svhn as house_numbers
 from benchmark.data.catalogue import Citation, Facts
 from benchmark.data.collar import COLLAR
 from benchmark.data.text import CIVIL_COMMENTS
+from benchmark.discovery import source
 from benchmark.errors import InputError
 
 DOCS = Path(__file__).parents[3] / "docs" / "data.md"

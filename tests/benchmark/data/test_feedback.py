@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, GanProblem, Ledger, MethodInfo
 from benchmark.data.feedback import Feedback, Mistaken
-from benchmark.discovery import METHODS, MethodRegistry
+from benchmark.discovery.methods import METHODS, MethodRegistry
 from benchmark.errors import AccessViolation
 from benchmark.running import amending
 from benchmark.running import cell as running
@@ -23,7 +23,7 @@ from benchmark.running.cell import run_cell
 from benchmark.running.context import Context
 from benchmark.running.records import Cell, Record
 from benchmark.running.stages import StoredStages
-from benchmark.suite import methods_of
+from benchmark.suites.definition import methods_of
 from benchmark.timing import Stopwatch
 
 CPU = torch.device("cpu")

@@ -23,7 +23,7 @@ from benchmark.running import ensembles, orders, pool
 from benchmark.running.claims import Claim, Claims
 from benchmark.running.plan import make_plan
 from benchmark.running.records import RUN, Cell, NotKept, RecordStore
-from benchmark.suite import load_suite, select
+from benchmark.suites.definition import load_suite, select
 
 RESULTS = Path(__file__).parents[3] / "results"
 ID = "20260101-000000-abcdef"

@@ -32,7 +32,7 @@ from benchmark.reporting.sheet import sheets
 from benchmark.reporting.site.write import write_site
 from benchmark.reporting.terminal import print_board
 from benchmark.running.records import Cell, Record, RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 
 RESULTS = Path(__file__).parents[3] / "results"
 SUITES = {name: load_suite(name) for name in ("smoke", "embedded")}

@@ -17,7 +17,7 @@ from benchmark.reporting.figures.drawings import drawings
 from benchmark.reporting.legitimate import legitimate_tables
 from benchmark.running import ensembles
 from benchmark.running.records import RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS
 
 RESULTS = Path(__file__).parents[3] / "results"

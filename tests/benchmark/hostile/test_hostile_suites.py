@@ -15,14 +15,14 @@ from hostile_values import campaign, damaged, mutated, toml_text, toml_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import search_spaces
-from benchmark.alike import patterns
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError
 from benchmark.running.cluster import load_cluster
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Cell, RecordStore
-from benchmark.suite import FOLDER, load_suite, suite_names
+from benchmark.suites.alike import patterns
+from benchmark.suites.definition import FOLDER, load_suite, suite_names
+from benchmark.tuning import spaces as search_spaces
 from benchmark.visible import visible
 
 #: Seconds that a suite of one scenario may take at most; it takes a hundredth of that.

@@ -21,10 +21,10 @@ from benchmark.data.natural import _pixels
 from benchmark.errors import InputError
 from benchmark.metrics import fidelity
 from benchmark.models.classifiers import build_classifier
+from benchmark.models.weights import tensors_only
 from benchmark.running.arrays import ArraysError, read_arrays
 from benchmark.running.artifacts import ArtifactStore
-from benchmark.suite import load_suite
-from benchmark.weights import tensors_only
+from benchmark.suites.definition import load_suite
 
 SOURCE = Path(__file__).parents[3]
 FILES = sorted(path for package in ("benchmark", "methods", "baselines") for path in (SOURCE / package).rglob("*.py"))

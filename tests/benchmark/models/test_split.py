@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark import compat
-from benchmark.concepts import pooled
+from benchmark.concepts.vectors import pooled
 from benchmark.errors import InputError
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.split import (

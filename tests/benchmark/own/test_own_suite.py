@@ -13,7 +13,7 @@ from benchmark.errors import InputError
 from benchmark.own import Brought, add
 from benchmark.own.inputs import slug
 from benchmark.own.networks import network_name
-from benchmark.suite import load_suite, own_suite
+from benchmark.suites.definition import load_suite, own_suite
 
 
 @pytest.fixture

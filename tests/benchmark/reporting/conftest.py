@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.contracts import StepRecipe
 from benchmark.data.bias import Bias
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.reporting.board import Row
 from benchmark.reporting.markdown import task_page
 from benchmark.reporting.material import Material
@@ -19,7 +19,7 @@ from benchmark.reporting.ranking import rankings
 from benchmark.reporting.sheet import sheets
 from benchmark.running.plan import digests
 from benchmark.running.records import Cell, Count, Record, Value
-from benchmark.suite import load_suite, suite_names
+from benchmark.suites.definition import load_suite, suite_names
 from benchmark.tasks import TASKS
 from benchmark.tasks.debias import Debias, Rule
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.reporting import cells
 from benchmark.reporting.board import MetricCell, Row, build_board
 from benchmark.running.records import Record
 from benchmark.stats import t_interval
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS
 
 Make = Callable[..., Record]

@@ -21,7 +21,7 @@ from benchmark.reporting.legitimate import legitimate_tables
 from benchmark.reporting.report import render
 from benchmark.reporting.sweeps import METRICS, Point, sweeps
 from benchmark.running.records import Record, RecordStore
-from benchmark.tuning import Study, Trial
+from benchmark.tuning.search import Study, Trial
 
 Make = Callable[..., Record]
 HOSTILE = "a|b<img src=x onerror=alert(1)>[c](javascript-d)`e`*f*\n# g $\\x^{"

@@ -15,7 +15,7 @@ from benchmark.errors import InputError
 from benchmark.reporting.board import build_board
 from benchmark.reporting.export_command import export, exported
 from benchmark.running.records import Record, RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 
 Make = Callable[..., Record]
 RESULTS = Path(__file__).parents[3] / "results"

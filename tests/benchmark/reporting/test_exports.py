@@ -19,7 +19,7 @@ from benchmark.reporting.board import build_board
 from benchmark.reporting.exports import FIELDS, csv_table, json_table, write_tables
 from benchmark.reporting.sheet import Sheet, sheets
 from benchmark.running.records import Record, RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 
 Make = Callable[..., Record]
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ from benchmark.reporting.front import front_page
 from benchmark.reporting.material import Material
 from benchmark.reporting.sheet import sheets
 from benchmark.running.records import Record, RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 
 Make = Callable[..., Record]
 RESULTS = Path(__file__).parents[3] / "results"

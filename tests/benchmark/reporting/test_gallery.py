@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import source
+from benchmark.discovery import source
 from benchmark.reporting.figures import fingerprint as fingerprints
 from benchmark.reporting.figures import gallery
 from benchmark.reporting.figures.drawings import Drawing, distinct, one_line, stem

@@ -21,7 +21,7 @@ from benchmark.reporting.latex.tables import latex_table
 from benchmark.reporting.latex.text import breakable, number, tex
 from benchmark.reporting.sheet import Line, Sheet, sheets
 from benchmark.running.records import Record, RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 
 Make = Callable[..., Record]
 RESULTS = Path(__file__).parents[3] / "results"

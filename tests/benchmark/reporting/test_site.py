@@ -23,7 +23,7 @@ from benchmark.reporting.site.published import published_blocks
 from benchmark.reporting.site.rows import information_of
 from benchmark.reporting.site.text import json_text, markdown
 from benchmark.running.records import RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 
 ROOT = Path(__file__).parents[3]
 VENDOR = site.ASSETS / "vendor"

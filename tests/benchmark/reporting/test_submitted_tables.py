@@ -26,7 +26,7 @@ from benchmark.reporting.terminal import print_board
 from benchmark.running.records import Record
 from benchmark.submissions.accepted import Judged, Verified
 from benchmark.submissions.submission import Missing, Part, Submission
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS
 
 Make = Callable[..., Record]

@@ -18,7 +18,7 @@ from torch import nn
 
 from benchmark.contracts import Access, ForgetProblem, Measured, MethodInfo, Recipe
 from benchmark.data.views import Samples, View
-from benchmark.discovery import MethodRegistry
+from benchmark.discovery.methods import MethodRegistry
 from benchmark.errors import AccessViolation, DivergenceError
 from benchmark.models.surgery import state_hash
 from benchmark.registry import Registry

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import InputError
-from benchmark.resources import Resources, check_resources, resources_of
 from benchmark.running.cluster import VARIABLE, Cluster, load_cluster
+from benchmark.suites.resources import Resources, check_resources, resources_of
 
 WHOLE = """
 partition = "gpu,gpu-long"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmark.contracts import Ledger
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import AccessViolation, DivergenceError
 from benchmark.running import companions
 from benchmark.running.amending import amend
@@ -19,7 +19,7 @@ from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import RecordStore
-from benchmark.suite import Suite, load_suite, select
+from benchmark.suites.definition import Suite, load_suite, select
 from benchmark.tasks import TASKS, answered_together, base_models, forgetting
 from benchmark.timing import Stopwatch
 

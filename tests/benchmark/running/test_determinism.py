@@ -16,7 +16,7 @@ from benchmark.checking.agreement import agreement
 from benchmark.running import pool
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.records import Record, RecordStore
-from benchmark.suite import Suite, load_suite, select
+from benchmark.suites.definition import Suite, load_suite, select
 
 NIGHTLY = os.environ.get("AMENDBENCH_TESTS") == "nightly"
 #: Scenarios and methods by suite: each task's paper method, and what trains longest beside it.

@@ -16,6 +16,7 @@ import pytest
 from benchmark import environment
 from benchmark.checking.other_files import check_other, comparison_file
 from benchmark.cli import main
+from benchmark.discovery.source import digest
 from benchmark.errors import InputError
 from benchmark.metrics.ensembles import largest_epsilon
 from benchmark.reporting import board
@@ -26,8 +27,7 @@ from benchmark.running import ensembles, pool
 from benchmark.running.ensembles import FIRST, EnsembleRecord, compare, plan_members, read_all, write
 from benchmark.running.plan import UNKNOWN_SECONDS, Plan, make_plan
 from benchmark.running.records import Cell, Record, RecordStore
-from benchmark.source import digest
-from benchmark.suite import Suite, load_suite, select
+from benchmark.suites.definition import Suite, load_suite, select
 
 Make = Callable[..., Record]
 N, EXAMPLES, CLASSES = 16, 40, 10

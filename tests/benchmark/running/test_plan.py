@@ -14,7 +14,7 @@ from benchmark import environment
 from benchmark.running import plan as planning
 from benchmark.running.plan import UNKNOWN_SECONDS, Plan, is_current, make_plan
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, Record, RecordStore
-from benchmark.suite import Suite, load_suite, select
+from benchmark.suites.definition import Suite, load_suite, select
 
 
 def done(cell: Cell, seconds: float = 2.0, **changes: Any) -> Record:

@@ -18,7 +18,7 @@ from benchmark.running.plan import make_plan
 from benchmark.running.progress import counts, outcome
 from benchmark.running.records import Record, RecordStore
 from benchmark.running.run_cells import find, run_cells
-from benchmark.suite import load_suite, select
+from benchmark.suites.definition import load_suite, select
 
 
 @pytest.fixture

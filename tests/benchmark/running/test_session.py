@@ -17,7 +17,7 @@ from benchmark.errors import InputError
 from benchmark.running import pool, session
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.records import Cell, Record, RecordStore
-from benchmark.suite import load_suite, select
+from benchmark.suites.definition import load_suite, select
 
 Make = Callable[..., Record]
 SUITE = select(load_suite("smoke"), "class-forget", ["digits"], ["finetune"])

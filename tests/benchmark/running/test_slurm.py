@@ -17,7 +17,6 @@ import pytest
 from rich.console import Console
 
 from benchmark.errors import InputError
-from benchmark.resources import Resources
 from benchmark.running import orders
 from benchmark.running import slurm as engine
 from benchmark.running.claims import Claims
@@ -27,7 +26,8 @@ from benchmark.running.plan import make_plan
 from benchmark.running.records import Record, RecordStore
 from benchmark.running.run_cells import run_cells
 from benchmark.running.waves import Array
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
+from benchmark.suites.resources import Resources
 
 SUITE = """
 name = "cluster"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from benchmark.resources import Resources
 from benchmark.running.cluster import Cluster
 from benchmark.running.orders import Order, Submission
 from benchmark.running.records import Cell
 from benchmark.running.slurm import files
 from benchmark.running.waves import Task, arrange, arrays, limit
+from benchmark.suites.resources import Resources
 
 
 def order(number: int, *needs: str, scenario: str = "c", seconds: float = 60.0) -> Order:

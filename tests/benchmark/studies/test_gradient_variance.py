@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import InputError
-from benchmark.sampling import Draw, GroupTable
 from benchmark.studies.measuring.gradient_variance import (
     BATCHES,
     State,
@@ -21,6 +20,7 @@ from benchmark.studies.measuring.gradient_variance import (
     variances,
     within,
 )
+from benchmark.training.sampling import Draw, GroupTable
 
 SMALL: dict[str, Any] = {"suite": "smoke", "scenario": "digits-coloured", "draws": 400}
 

@@ -10,7 +10,7 @@ import pytest
 from benchmark.errors import InputError
 from benchmark.studies.definition import Study, load_study, study_names
 from benchmark.studies.expansion import expanded, measured_points, points_of
-from benchmark.suite import NAME, load_suite
+from benchmark.suites.definition import NAME, load_suite
 
 MakeStudy = Callable[..., Study]
 SURFACE = """

@@ -12,7 +12,7 @@ from benchmark.submissions.archive import Archive
 from benchmark.submissions.current import suite_of
 from benchmark.submissions.expected import expected
 from benchmark.submissions.submission import Submission
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 
 SCENARIO = "digits-coloured"
 METADATA = """

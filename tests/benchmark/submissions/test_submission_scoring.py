@@ -20,7 +20,7 @@ from benchmark.submissions.archive import Archive
 from benchmark.submissions.current import suite_of
 from benchmark.submissions.expected import checksum, expected, halved
 from benchmark.submissions.packing import PREDICTIONS
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS
 
 Changed = Callable[..., Archive]

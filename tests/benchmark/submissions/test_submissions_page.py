@@ -14,7 +14,7 @@ from benchmark.submissions.expected import check_predictions, expected
 from benchmark.submissions.folder import Metadata
 from benchmark.submissions.packing import PREDICTIONS
 from benchmark.submissions.submission import MOST_CELLS
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 
 PAGE = (Path(__file__).parents[3] / "docs/submissions.md").read_text()
 

@@ -178,7 +178,7 @@ def test_usage(run: Run, tmp_path: Path) -> None:
 def records(tmp_path: Path, make_record: MakeRecord) -> Path:
     """Records of two seeds with predictions, of one without, and of one that failed."""
     from benchmark.submissions.expected import expected
-    from benchmark.suite import load_suite
+    from benchmark.suites.definition import load_suite
 
     store = RecordStore(tmp_path / "results")
     truth = expected(load_suite("smoke").scenarios[SCENARIO].settings, 0).truth

@@ -21,7 +21,7 @@ from benchmark.metrics.catalogue import METRICS
 from benchmark.models.surgery import head, state_hash, underlying
 from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.context import Context
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, Evaluation, forgetting
 from benchmark.tasks.attacking import attacks, of_pixels, pixels_of
 from benchmark.tasks.class_forget import ATTACKS, BY_CLASS, ClassForget, derive

@@ -23,7 +23,7 @@ from benchmark.data.artefact import Artefact
 from benchmark.data.attacked import Attacked, Pair, load_attacked
 from benchmark.data.packaged import load
 from benchmark.data.views import Samples
-from benchmark.discovery import METHODS, MethodRegistry
+from benchmark.discovery.methods import METHODS, MethodRegistry
 from benchmark.errors import AccessViolation, InputError
 from benchmark.metrics import relevance
 from benchmark.metrics.catalogue import metric
@@ -35,11 +35,11 @@ from benchmark.running.amending import amend, violations
 from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.cell import amend_for_selection, run_cell
 from benchmark.running.context import Context
-from benchmark.suite import load_suite, methods_of
+from benchmark.suites.definition import load_suite, methods_of
 from benchmark.tasks import TASKS, Evaluation, base_models, concept_metrics, correcting
 from benchmark.tasks.bias_correction import ABLE, ATTACKED, EVIDENT, BiasCorrection, derive, gates
 from benchmark.timing import Stopwatch
-from benchmark.tuning import Trial, best_of
+from benchmark.tuning.search import Trial, best_of
 
 TASK = TASKS.get("bias-correction")
 SCENARIOS = ("digits-patch", "digits-light", "digits-patch-legitimate")

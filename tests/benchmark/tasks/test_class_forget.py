@@ -19,7 +19,7 @@ from benchmark.models.surgery import state_hash
 from benchmark.running.cell import run_cell
 from benchmark.running.context import Context
 from benchmark.running.records import RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, base_models, forgetting
 from benchmark.tasks.class_forget import (
     ATTACKS,

@@ -10,11 +10,11 @@ import torch
 
 from benchmark.contracts import Access, ForgetProblem, Ledger
 from benchmark.data.packaged import load
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.models.classifiers import build_classifier
 from benchmark.running.amending import amend
 from benchmark.running.context import Context
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, forgetting
 from benchmark.tasks.class_forget import ClassForget
 from benchmark.tasks.forgetting import few_of_each

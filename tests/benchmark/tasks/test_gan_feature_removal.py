@@ -27,7 +27,7 @@ from benchmark.models.surgery import state_hash
 from benchmark.running.cell import amend_for_selection, run_cell
 from benchmark.running.context import Context
 from benchmark.running.records import Record
-from benchmark.suite import load_suite, methods_of
+from benchmark.suites.definition import load_suite, methods_of
 from benchmark.tasks import TASKS, Evaluation, base_models, companions, generating, judging
 from benchmark.tasks.gan_feature_removal import EMITTED, JUDGED, REMOVABLE, GanFeatureRemoval, Judges, derive, gates
 from methods.adapt_then_unlearn import Extrapolated

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.packaged import Dataset, load
-from benchmark.discovery import METHODS
-from benchmark.discovery import load as load_method
+from benchmark.discovery.methods import METHODS
+from benchmark.discovery.methods import load as load_method
 from benchmark.errors import InputError
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import state_hash
 from benchmark.running.context import Context
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, Evaluation, attacking, base_models, forgetting
 from benchmark.tasks.class_forget import opted
 from benchmark.tasks.label_free_forget import ABLE_BEFORE, LEARNT_BEFORE, WORTH, Kind, LabelFreeForget, derive, gates

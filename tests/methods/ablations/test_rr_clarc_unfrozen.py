@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.concepts.correction import class_weights
 from benchmark.contracts import Access, BiasProblem
-from benchmark.correction import class_weights
-from benchmark.discovery import METHODS
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError
 from benchmark.models.split import split_at
 from methods.ablations.rr_clarc import _Loss, rr_clarc_unfrozen

@@ -17,7 +17,7 @@ from torch import nn
 from benchmark.contracts import Access, Ledger
 from benchmark.data.packaged import load
 from benchmark.data.views import View
-from benchmark.discovery import METHODS, check_parameters
+from benchmark.discovery.methods import METHODS, check_parameters
 from benchmark.models.classifiers import build_classifier
 from benchmark.running.amending import amend
 from benchmark.running.artifacts import ArtifactStore
@@ -25,10 +25,10 @@ from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Cell, Record, RecordStore
 from benchmark.seeding import generator
-from benchmark.suite import load_suite, select
+from benchmark.suites.definition import load_suite, select
 from benchmark.tasks import TASKS
 from benchmark.timing import Stopwatch
-from benchmark.training import sgd
+from benchmark.training.loop import sgd
 
 Work = Callable[[], Any]
 Timed = Callable[[Work], Any]

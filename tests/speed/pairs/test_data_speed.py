@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from benchmark.augmentation import augmented
 from benchmark.contracts import Access, Ledger
 from benchmark.data.artefact import Artefact
 from benchmark.data.artefacts import insert
 from benchmark.data.colours import MEAN_COLOURS, SPREAD, colour
 from benchmark.data.decoded import Rows
 from benchmark.data.views import Samples, View
+from benchmark.training.augmentation import augmented
 
 BATCH = 64
 #: Images (N, C, H, H) of the table, and what they are called.

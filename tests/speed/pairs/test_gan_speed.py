@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmark.adversarial import drawn_from, train_gan
 from benchmark.contracts import Access, GanProblem, GanRecipe, Ledger
 from benchmark.data.feedback import Feedback
 from benchmark.data.packaged import load
 from benchmark.data.views import View
 from benchmark.models.gan import Gan, Generator, build_gan
-from benchmark.screening import positives
+from benchmark.training.adversarial import drawn_from, train_gan
+from benchmark.training.screening import positives
 from methods.adapt_then_unlearn import Distance, il2, unlearn
 
 #: As many adapted models as the paper's runs have.

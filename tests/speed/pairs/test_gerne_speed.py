@@ -13,7 +13,7 @@ from benchmark.data.colours import assign, colour
 from benchmark.data.packaged import load
 from benchmark.data.views import Samples, View
 from benchmark.models.classifiers import build_classifier
-from benchmark.sampling import GroupTable
+from benchmark.training.sampling import GroupTable
 from methods.gerne import gerne
 
 C, S = 0.5, 1.0

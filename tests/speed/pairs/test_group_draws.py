@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.sampling import GroupTable
+from benchmark.training.sampling import GroupTable
 
 
 @pytest.mark.usefixtures("on_cpu")

@@ -25,7 +25,7 @@ from benchmark.running.plan import Plan, machine, make_plan
 from benchmark.running.records import Cell, Record, RecordStore, Value
 from benchmark.running.worker import Setting, run_claimed
 from benchmark.seeding import derive, generator
-from benchmark.suite import load_suite, select
+from benchmark.suites.definition import load_suite, select
 from benchmark.tasks import Evaluation, forgetting
 from benchmark.tasks.class_forget import ClassForget
 
@@ -85,7 +85,7 @@ import sys
 from pathlib import Path
 from benchmark.running.plan import make_plan
 from benchmark.running.records import RecordStore
-from benchmark.suite import load_suite
+from benchmark.suites.definition import load_suite
 plan = make_plan(load_suite(sys.argv[1]), range(int(sys.argv[2])), "cpu", RecordStore(Path(sys.argv[3])))
 print(len(plan.cells), len(plan.cached), "torch" in sys.modules)
 """

@@ -16,7 +16,7 @@ from benchmark.data.packaged import load
 from benchmark.data.views import Samples, View
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import SplitClassifier
-from benchmark.training import train_classifier
+from benchmark.training.loop import train_classifier
 from methods.laf import VAE, laf
 
 GONE = 3

@@ -16,8 +16,8 @@ from benchmark.data.packaged import load
 from benchmark.data.views import Samples, View
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.split import rectify_again
-from benchmark.training import epochs as batches_of
-from benchmark.training import train_classifier
+from benchmark.training.loop import epochs as batches_of
+from benchmark.training.loop import train_classifier
 from methods.rr_clarc import rr_clarc
 
 BIASED = 1

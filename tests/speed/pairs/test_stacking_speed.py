@@ -14,8 +14,8 @@ from benchmark.data.packaged import load
 from benchmark.data.views import Samples, View
 from benchmark.models.classifiers import build_classifier
 from benchmark.seeding import generator
-from benchmark.stacking import train_stacked
-from benchmark.training import train_classifier
+from benchmark.training.loop import train_classifier
+from benchmark.training.stacking import train_stacked
 
 Beside = Callable[..., tuple[Any, Any]]
 WAY = "one network after the other"

@@ -18,7 +18,7 @@ from benchmark.data.packaged import load
 from benchmark.data.views import Batch, View
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.layer_inputs import sample_positions
-from benchmark.training import train_classifier
+from benchmark.training.loop import train_classifier
 from methods.svd_forgetting import ALPHA_F, ALPHA_R, BATCH, svd_forgetting, svd_forgetting_search
 
 GONE = 3

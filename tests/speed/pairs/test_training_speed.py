@@ -16,7 +16,7 @@ from benchmark.contracts import Access, Ledger, Recipe
 from benchmark.data.packaged import load
 from benchmark.data.views import Samples, View
 from benchmark.models.classifiers import build_classifier
-from benchmark.training import optimiser_of, schedule_of, train_classifier
+from benchmark.training.loop import optimiser_of, schedule_of, train_classifier
 
 Beside = Callable[..., tuple[Any, Any]]
 Within = Callable[..., Any]

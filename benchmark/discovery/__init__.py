@@ -1,0 +1,1 @@
+"""Methods, found by reading source: ours, those of other packages and of files that a user names."""
