@@ -240,11 +240,11 @@ def status(
     """Say what is done, running, failed and left, from files alone, also while a run goes on."""
     from benchmark.discovery.external import choose, invited
     from benchmark.running import orders
-    from benchmark.running.claims import Claims
     from benchmark.running.plan import make_plan
     from benchmark.running.progress import COLUMNS, Count, counts, outcome
     from benchmark.running.records import RecordStore
     from benchmark.running.session import check_device_name, duration
+    from benchmark.running.turns import Turns
     from benchmark.suites.definition import load_suite
 
     store = RecordStore(results)
@@ -252,7 +252,7 @@ def status(
     chosen = choose(load_suite(suite), task, names(scenarios), only, more)
     check_device_name(device)
     plan = make_plan(chosen, range(within(seeds, 1, 100_000, "seeds")), device, store)
-    running = Claims(results).running()
+    running = Turns(results).running()
     found = counts(plan, running)
     print(f"{'scenario':28} {'done':>6} {'running':>8} {'failed':>7} {'elsewhere':>10} {'left':>6}")
     total = Count("all", *(sum(getattr(row, name) for row in found) for name in COLUMNS))
@@ -262,8 +262,8 @@ def status(
         print("elsewhere: a result is there, of another machine or of other code; bench runs the cell again")
     if total.seconds:
         print(f"all that is not done takes one worker about {duration(total.seconds)}")
-    for claim in running:
-        print(f"running for {duration(claim.seconds)}: {claim.file!a} on {claim.host!a}, process {claim.pid}")
+    for turn in running:
+        print(f"running for {duration(turn.seconds)}: {turn.file!a} on {turn.host!a}, process {turn.pid}")
     for submitted in orders.read_all(results):
         _say_outcome(outcome(submitted, results), make_console())
 

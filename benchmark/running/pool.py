@@ -22,9 +22,9 @@ import msgspec
 from benchmark import environment
 from benchmark.errors import WorkersLost
 from benchmark.running import worker
-from benchmark.running.claims import Claims
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, NotKept, Record, RecordStore, Status
 from benchmark.running.slots import VISIBLE, Slot, default_jobs, slots
+from benchmark.running.turns import Turns
 from benchmark.running.worker import Reply, Setting
 
 __all__ = ["Setting", "Slot", "default_jobs", "run", "slots"]
@@ -118,7 +118,7 @@ def run(
                 wait([w.connection for w in busy] + [w.process.sentinel for w in busy], PAUSE)
     finally:
         _stop(workers)
-        Claims(setting.results).tidy()
+        Turns(setting.results).tidy()
 
 
 def _hand_out(queue: Queue, workers: list[Worker], provenance: dict[str, str], setting: Setting) -> Iterator[Cell]:
@@ -218,7 +218,7 @@ def _lost(cell: Cell, provenance: str, status: Status, failure: Failure, seconds
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     try:
-        with Claims(setting.results).hold(cell) as mine:
+        with Turns(setting.results).hold(cell) as mine:
             if not mine:
                 return Reply("busy")
             store = RecordStore(setting.results)

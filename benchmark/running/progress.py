@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.running.claims import Claim, Claims
 from benchmark.running.orders import Submission
 from benchmark.running.plan import Plan, is_of_here
 from benchmark.running.records import Record, RecordStore
 from benchmark.running.run_cells import setting
+from benchmark.running.turns import Turn, Turns
 from benchmark.running.worker import result_of
 
 
@@ -26,9 +26,9 @@ class Count:
     seconds: float = 0.0
 
 
-def counts(plan: Plan, running: list[Claim]) -> list[Count]:
+def counts(plan: Plan, running: list[Turn]) -> list[Count]:
     """How far each scenario of a plan is; ``seconds`` estimates what is left of it for one worker."""
-    at = {claim.hash for claim in running}
+    at = {turn.hash for turn in running}
     found: dict[str, Count] = {}
     for cell in plan.cells:
         count = found.setdefault(cell.scenario, Count(cell.scenario))
@@ -65,7 +65,7 @@ class Outcome:
 def outcome(submitted: Submission, results: Path) -> Outcome:
     """Read what has become of a submission; the scheduler is not asked."""
     store = RecordStore(results)
-    at = {claim.hash for claim in Claims(results).running()}
+    at = {turn.hash for turn in Turns(results).running()}
     how = setting(submitted, results)
     known = {order.cell.hash: result_of(order.cell, how, store) for order in submitted.orders}
     ended = [record for name, record in known.items() if record is not None and name not in at]

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from benchmark.data import DATA, OWN, named
 from benchmark.errors import InputError
 from benchmark.running import pool
-from benchmark.running.claims import Claims
 from benchmark.running.plan import Plan
 from benchmark.running.records import Cell, Record
+from benchmark.running.turns import Turns
 from benchmark.tasks import TASKS
 
 
@@ -125,7 +125,7 @@ def execute(
     first = min(cell.seed for cell in plan.cells)
     awaited = {cell.hash for cell in todo if cell.seed == first} if todo and todo[-1].seed != first else set()
     if not todo:
-        Claims(setting.results).tidy()  # of a run that was killed when all was done
+        Turns(setting.results).tidy()  # of a run that was killed when all was done
         return list(records.values())
     columns = (
         TextColumn("{task.description}"),

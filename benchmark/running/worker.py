@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from benchmark.models.weights import tensors_only
-from benchmark.running.claims import Claims
 from benchmark.running.locks import Busy
 from benchmark.running.plan import is_current, is_of_here
 from benchmark.running.processes import serve_parent
 from benchmark.running.records import Cell, NotKept, Record, RecordStore
 from benchmark.running.slots import VISIBLE, Slot
+from benchmark.running.turns import Turns
 from benchmark.visible import log_visibly
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class Reply(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-def run_claimed(cell: Cell, provenance: str, setting: Setting, context: Context, *, exclusive: bool) -> Reply:
-    """Run a cell unless its result is there or somebody else is at it; its record is kept while the claim is held."""
+def run_in_turn(cell: Cell, provenance: str, setting: Setting, context: Context, *, exclusive: bool) -> Reply:
+    """Run a cell unless its result is there or somebody else is at it; its record is kept while the turn is held."""
     from benchmark.running.cell import run_cell
 
     store = RecordStore(setting.results)
     try:
-        with Claims(setting.results).hold(cell) as mine:
+        with Turns(setting.results).hold(cell) as mine:
             if not mine:
                 return Reply("busy")
             known = result_of(cell, setting, store)
@@ -93,7 +93,7 @@ def serve(connection: Connection, slot: Slot, setting: Setting) -> None:
             cell, provenance = msgspec.json.decode(connection.recv_bytes(), type=tuple[Cell, str])
         except (EOFError, ConnectionError):
             return
-        reply = run_claimed(cell, provenance, setting, context, exclusive=slot.exclusive)
+        reply = run_in_turn(cell, provenance, setting, context, exclusive=slot.exclusive)
         connection.send_bytes(msgspec.json.encode(reply))
 
 

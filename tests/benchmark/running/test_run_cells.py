@@ -12,12 +12,12 @@ import pytest
 from benchmark.cli import main
 from benchmark.errors import InputError
 from benchmark.running import orders
-from benchmark.running.claims import Claims
 from benchmark.running.orders import Submission
 from benchmark.running.plan import make_plan
 from benchmark.running.progress import counts, outcome
 from benchmark.running.records import Record, RecordStore
 from benchmark.running.run_cells import find, run_cells
+from benchmark.running.turns import Turns
 from benchmark.suites.definition import load_suite, select
 
 
@@ -114,7 +114,7 @@ def test_a_cell_that_somebody_is_at_is_waited_for(ordered: Submission, results: 
     record: Record = make_record("", cell=cell)  # type: ignore[operator]
 
     def at_it() -> None:
-        with Claims(results).hold(cell) as mine:
+        with Turns(results).hold(cell) as mine:
             assert mine
             held.set()
             time.sleep(3)
@@ -126,7 +126,7 @@ def test_a_cell_that_somebody_is_at_is_waited_for(ordered: Submission, results: 
     assert held.wait(10)
     suite = select(load_suite("smoke"), None, ["four-gaussians"], ["logit-mask"])
     plan = make_plan(suite, [0], "cpu", RecordStore(results))
-    (count,) = counts(plan, Claims(results).running())
+    (count,) = counts(plan, Turns(results).running())
     assert (count.done, count.running, count.left) == (0, 1, 2)
     assert outcome(ordered, results).running == 1
     (found,) = run_cells(results, ordered.id, [cell.hash])

@@ -19,12 +19,12 @@ from rich.console import Console
 from benchmark.errors import InputError
 from benchmark.running import orders
 from benchmark.running import slurm as engine
-from benchmark.running.claims import Claims
 from benchmark.running.cluster import Cluster
 from benchmark.running.orders import Submission
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Record, RecordStore
 from benchmark.running.run_cells import run_cells
+from benchmark.running.turns import Turns
 from benchmark.running.waves import Array
 from benchmark.suites.definition import load_suite
 from benchmark.suites.resources import Resources
@@ -81,14 +81,14 @@ def test_tasks_that_are_put_back_finish_and_those_that_are_cancelled_leave_nothi
     slurm: Any, submission: Submission, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
-    store, claims = RecordStore(results), Claims(results)
+    store, turns = RecordStore(results), Turns(results)
     of = {order.cell.method: order.cell for order in submission.orders}
 
     def record(method: str) -> Record | None:
         return store.read(of[method].file)
 
     def started(method: str) -> bool:
-        return of[method].hash in {claim.hash for claim in claims.running()}
+        return of[method].hash in {turn.hash for turn in turns.running()}
 
     begun = time.monotonic()
     cluster = Cluster(minutes_a_task=1, parallel=2, requeues=1, setup=["export AMENDBENCH_SETUP=1"])
@@ -113,7 +113,7 @@ def test_tasks_that_are_put_back_finish_and_those_that_are_cancelled_leave_nothi
     slurm.until(
         lambda: all(record(m) is not None for m in ("original", "svd-forgetting", "finetune")), 120, "the first wave"
     )
-    assert not claims.running() or not any(started(method) for method in SLOW)
+    assert not turns.running() or not any(started(method) for method in SLOW)
     told = {"neggrad-plus": ("scancel", "--signal=USR2"), "cf-k": ("scontrol", "requeue"), "bad-teacher": ("scancel",)}
     left = set(told)
     end = time.monotonic() + 120
@@ -137,7 +137,7 @@ def test_tasks_that_are_put_back_finish_and_those_that_are_cancelled_leave_nothi
     assert ended.status == "timeout"
     assert "limit of 6 s" in (ended.failure.message if ended.failure else "")
     assert found.pop("bad-teacher") is None
-    assert not claims.running()
+    assert not turns.running()
     log = (submitted.folder / f"{task['neggrad-plus']}_0_log.out").read_text()
     assert "Requeued job" in log
 

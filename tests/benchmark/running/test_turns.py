@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from benchmark.running import locks
-from benchmark.running.claims import Claims
 from benchmark.running.records import Cell
+from benchmark.running.turns import Turns
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -27,7 +27,7 @@ def make(number: int = 0) -> Cell:
 
 
 def hold(results: Path, cell: Cell, holding: Event, release: Event) -> None:
-    with Claims(results).hold(cell) as mine:
+    with Turns(results).hold(cell) as mine:
         assert mine
         holding.set()
         release.wait(30)
@@ -45,18 +45,18 @@ class Holder:
 
 def test_who_is_at_a_cell_has_it_alone(tmp_path: Path) -> None:
     other = Holder(tmp_path, make())
-    with Claims(tmp_path).hold(make()) as mine:
+    with Turns(tmp_path).hold(make()) as mine:
         assert not mine
-    with Claims(tmp_path).hold(make(1)) as mine:
+    with Turns(tmp_path).hold(make(1)) as mine:
         assert mine
-    (claim,) = Claims(tmp_path).running()
-    assert (claim.file, claim.pid, claim.hash) == (make().file, other.process.pid, make().hash)
+    (turn,) = Turns(tmp_path).running()
+    assert (turn.file, turn.pid, turn.hash) == (make().file, other.process.pid, make().hash)
     other.release.set()
     other.process.join(10)
-    assert Claims(tmp_path).running() == []
-    with Claims(tmp_path).hold(make()) as mine:
+    assert Turns(tmp_path).running() == []
+    with Turns(tmp_path).hold(make()) as mine:
         assert mine
-    Claims(tmp_path).tidy()
+    Turns(tmp_path).tidy()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +64,7 @@ def test_cells_of_one_record_are_claimed_together(tmp_path: Path) -> None:
     """Two versions of a cell write the same file."""
     other = msgspec.structs.replace(make(), parameters={"lr": 1.0})
     assert other.hash != make().hash
-    with Claims(tmp_path).hold(make()), Claims(tmp_path).hold(other) as mine:
+    with Turns(tmp_path).hold(make()), Turns(tmp_path).hold(other) as mine:
         assert not mine
 
 
@@ -73,27 +73,27 @@ def test_a_killed_process_leaves_no_claim(tmp_path: Path) -> None:
     assert other.process.pid is not None
     os.kill(other.process.pid, signal.SIGKILL)
     other.process.join(10)
-    assert list((tmp_path / ".run" / "claims").iterdir())  # its files are there
-    assert Claims(tmp_path).running() == []  # and are no claim
-    with Claims(tmp_path).hold(make()) as mine:
+    assert list((tmp_path / ".run" / "turns").iterdir())  # its files are there
+    assert Turns(tmp_path).running() == []  # and are no turn
+    with Turns(tmp_path).hold(make()) as mine:
         assert mine
-        assert [claim.pid for claim in Claims(tmp_path).running()] == [os.getpid()]
+        assert [turn.pid for turn in Turns(tmp_path).running()] == [os.getpid()]
 
 
 def test_looking_takes_no_claim_away(tmp_path: Path) -> None:
-    with Claims(tmp_path).hold(make()):
+    with Turns(tmp_path).hold(make()):
         for _ in range(3):
-            assert len(Claims(tmp_path).running()) == 1
-        with Claims(tmp_path).hold(make()) as mine:
+            assert len(Turns(tmp_path).running()) == 1
+        with Turns(tmp_path).hold(make()) as mine:
             assert not mine
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"hash": 1}', b"[" * 5000])
 def test_a_note_that_cannot_be_read_is_no_claim(tmp_path: Path, content: bytes) -> None:
-    with Claims(tmp_path).hold(make()):
-        (note,) = (tmp_path / ".run" / "claims").glob("*.json")
+    with Turns(tmp_path).hold(make()):
+        (note,) = (tmp_path / ".run" / "turns").glob("*.json")
         note.write_bytes(content)
-        assert Claims(tmp_path).running() == []
+        assert Turns(tmp_path).running() == []
 
 
 def add_one(path: Path, times: int) -> None:
@@ -131,13 +131,13 @@ def test_a_lock_that_nobody_holds_is_left_alone_by_who_looks(tmp_path: Path) -> 
 
 def hold_often(results: Path, times: int) -> None:
     for number in range(times):
-        with Claims(results).hold(make(number % 3)):
+        with Turns(results).hold(make(number % 3)):
             pass
-        Claims(results).tidy()
+        Turns(results).tidy()
 
 
 def test_folders_that_others_remove_are_made_again(tmp_path: Path) -> None:
-    """One run tidies up at its end while another claims its next cell."""
+    """One run tidies up at its end while another turns its next cell."""
     processes = [SPAWN.Process(target=hold_often, args=(tmp_path, 300)) for _ in range(3)]
     for process in processes:
         process.start()
@@ -149,7 +149,7 @@ def test_folders_that_others_remove_are_made_again(tmp_path: Path) -> None:
 
 def test_a_lock_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None:
     other = Holder(tmp_path, make())
-    lock = next((tmp_path / ".run" / "claims").glob("*.lock"))
+    lock = next((tmp_path / ".run" / "turns").glob("*.lock"))
     started = time.monotonic()
     with pytest.raises(locks.Busy, match="somebody else"), locks.locked(lock, 0.3):
         pass

@@ -1,7 +1,7 @@
-"""Claims: who runs a cell now. Of all runs that share a results folder one at a time runs a cell.
+"""Turns: who runs a cell now. Of all runs that share a results folder one at a time runs a cell.
 
-The process that runs a cell holds a lock named by the path of its record, ``<results>/.run/claims/<name>.lock``, and
-says beside it what it is at. The lock ends with the process: what a killed one leaves behind is no claim.
+The process that runs a cell holds a lock named by the path of its record, ``<results>/.run/turns/<name>.lock``, and
+says beside it what it is at. The lock ends with the process: what a killed one leaves behind is no turn.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from benchmark.files import key_hash, write_atomically
 from benchmark.running import locks
 from benchmark.running.records import RUN, Cell, check_inside, read_regular
 
-FOLDER = "claims"
-#: Bytes of a claim; it is a few hundred.
+FOLDER = "turns"
+#: Bytes of a turn; it is a few hundred.
 LARGEST = 2**16
 
 
-class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who is at a cell, and since when."""
 
     hash: str
@@ -43,8 +43,8 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(self.started)).total_seconds())
 
 
-class Claims:
-    """The claims on the cells of a results folder."""
+class Turns:
+    """The turns on the cells of a results folder."""
 
     def __init__(self, results: Path) -> None:
         self.results = results
@@ -63,23 +63,23 @@ class Claims:
             for left in self.folder.glob(f".{note.name}.*.tmp"):  # by a killed process
                 left.unlink(missing_ok=True)
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            claim = Claim(cell.hash, cell.file, socket.gethostname(), os.getpid(), now)
+            turn = Turn(cell.hash, cell.file, socket.gethostname(), os.getpid(), now)
             try:
-                write_atomically(note, msgspec.json.encode(claim))
+                write_atomically(note, msgspec.json.encode(turn))
                 yield True
             finally:
                 note.unlink(missing_ok=True)
 
-    def running(self) -> list[Claim]:
+    def running(self) -> list[Turn]:
         """Every cell that somebody is at now, the longest first; from files alone."""
         found = []
         for note in sorted(self.folder.glob("*.json")):
             if locks.is_held(note.with_suffix(".lock")):
                 try:
-                    found.append(msgspec.json.decode(read_regular(note, LARGEST), type=Claim))
+                    found.append(msgspec.json.decode(read_regular(note, LARGEST), type=Turn))
                 except (OSError, ValueError, RecursionError):
                     continue  # it has just ended, or is none
-        return sorted(found, key=lambda claim: claim.started)
+        return sorted(found, key=lambda turn: turn.started)
 
     def tidy(self) -> None:
         """Remove the folders where nobody is at anything."""
