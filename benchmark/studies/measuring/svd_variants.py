@@ -103,8 +103,8 @@ def _made(maker: Maker, inputs: Inputs, setting: float) -> Projectors:
 
 
 @lru_cache(maxsize=4)
-@torch.no_grad()
 def _given(suite: str, scenario: str, seed: int) -> tuple[Posed, Inputs, Inputs]:
     """The problem and what enters its layers, in float64: unscaled directions need it."""
-    own = posed(suite, scenario, "svd-forgetting", seed)
-    return own, *collect(own.problem, 100, 900, 10000, 0, PRECISE)
+    own = posed(suite, scenario, "svd-forgetting", seed)  # which may train the base model
+    with torch.no_grad():
+        return own, *collect(own.problem, 100, 900, 10000, 0, PRECISE)

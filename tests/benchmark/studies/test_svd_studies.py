@@ -86,7 +86,8 @@ def test_searches_make_the_evaluations_that_they_are_given() -> None:
     assert min(grid["test"], paper["test"], grid["selection"], paper["selection"]) > 80
 
 
-def test_variants_choose_by_the_selection_split() -> None:
+def test_variants_choose_by_the_selection_split(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AMENDBENCH_CACHE", str(tmp_path))  # there is no base model yet: it is trained
     whole, neither = (svd_variants.measure({**DIGITS, "variant": name}, 1) for name in ("whole", "no P_f"))
     for found in (whole, neither):
         assert found["test"] == pytest.approx(found["retain"] * (1 - found["forget"] / 100))
