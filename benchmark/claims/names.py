@@ -24,11 +24,6 @@ def suite_called(name: str) -> Suite:
     return load_suite(name)
 
 
-def task_of(check: Check, scenario: str) -> str:
-    """The task of a scenario that a check of a suite names."""
-    return suite_called(check.suite).scenarios[scenario].task
-
-
 def check_names(file: ClaimFile, where: str) -> None:
     """InputError for the first name that there is none of, with the near ones; a study that is not there has none."""
     for name, claim in file.claims.items():

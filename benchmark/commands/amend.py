@@ -11,26 +11,7 @@ import msgspec
 import typer
 
 from benchmark.commands.options import DeviceOption, app, make_console, whole, within
-from benchmark.commands.own import (
-    AttributeOption,
-    AttributesOption,
-    BatchOption,
-    DataOption,
-    EpochsOption,
-    FitOption,
-    ForgetClassOption,
-    GreyOption,
-    LayerOption,
-    ModelOption,
-    NameOption,
-    NormaliseOption,
-    PretrainedOption,
-    RateOption,
-    SizeOption,
-    WeightsOption,
-    added,
-    brought,
-)
+from benchmark.commands.own import OwnOptions, added, brings_own, brought
 from benchmark.errors import InputError, unknown
 
 SetOption = Annotated[
@@ -45,13 +26,12 @@ SetOption = Annotated[
     "amendbench amend --data images/ --attributes attributes.csv --attribute ruler --model resnet18 --weights "
     "mine.safetensors --task bias-correction --method rr-clarc --set lam=100 --retrain --out corrected"
 )
+@brings_own
 def amend(
     task: Annotated[str, typer.Option(help="What is to be done, for example class-forget.")],
     method: Annotated[str, typer.Option(help="By which method: a name that amendbench list tells, or file.py:name.")],
     out: Annotated[Path, typer.Option(help="The folder that is made: weights, model card, records.")],
-    data: DataOption = None,
-    model: ModelOption = None,
-    weights: WeightsOption = None,
+    own: OwnOptions,
     set_: SetOption = None,
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train the reference, too: most metrics mean little without it.")
@@ -61,43 +41,14 @@ def amend(
     threads: Annotated[
         int | None, typer.Option(parser=whole, metavar="N", help="Threads on a CPU; one a core if left out.")
     ] = None,
-    attributes: AttributesOption = None,
-    attribute: AttributeOption = "",
-    name: NameOption = "",
-    pretrained: PretrainedOption = False,
-    forget_class: ForgetClassOption = None,
-    layer: LayerOption = "",
-    size: SizeOption = None,
-    fit: FitOption = "crop",
-    normalise: NormaliseOption = "imagenet",
-    grey: GreyOption = False,
-    epochs: EpochsOption = 20,
-    lr: RateOption = None,
-    batch_size: BatchOption = 64,
 ) -> None:
     """Apply one method to your own model; save the amended weights with a model card and the records."""
-    given = {
-        "name": name,
-        "attributes": attributes,
-        "attribute": attribute,
-        "weights": weights,
-        "pretrained": pretrained,
-        "forget_class": forget_class,
-        "layer": layer,
-        "size": size,
-        "fit": fit,
-        "normalise": normalise,
-        "grey": grey,
-        "epochs": epochs,
-        "lr": lr,
-        "batch_size": batch_size,
-    }
-    if data is None:
+    if own.data is None:
         raise InputError("--data is missing: a folder of pictures, which the method reads and the metrics are told by")
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
-    own = brought(data, task, model, given)
-    assert own is not None
+    mine = brought(own, task)
+    assert mine is not None
     from benchmark.discovery.methods import METHODS
     from benchmark.environment import cores
     from benchmark.files import check_writable
@@ -115,7 +66,7 @@ def amend(
     (method,) = named
     if not METHODS.has(method, task):
         raise unknown(f"method of {task}", method, methods_of(task))
-    suite = msgspec.structs.replace(with_methods(added(own, "own", None, keep=False), [method]), threads=many)
+    suite = msgspec.structs.replace(with_methods(added(mine, "own", None, keep=False), [method]), threads=many)
     from benchmark.own.amended import Amendment, NotWeights, amend, prepared
 
     (scenario,) = suite.scenarios.values()

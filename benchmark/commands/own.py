@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -24,107 +29,126 @@ def number(text: str | float) -> float:
         raise typer.BadParameter(f"{text!r} is not a number") from None
 
 
-PANEL = "Your own data and model"
-#: What the splits are for, and how many classes are named.
-PURPOSES, MOST_NAMED = ("training", "selection", "the test"), 12
+#: Classes that are named.
+MOST_NAMED = 12
 DataOption = Annotated[
     Path | None,
     typer.Option(
         help="A folder of pictures, one folder a class (or train/, val/ and test/ with these), or any with a CSV file.",
-        rich_help_panel=PANEL,
     ),
 ]
 AttributesOption = Annotated[
     Path | None,
     typer.Option(
         help="A CSV file of the pictures: file, and if known label, split (train, val, test) and attributes.",
-        rich_help_panel=PANEL,
     ),
 ]
 AttributeOption = Annotated[
     str,
-    typer.Option(help="The column that is the bias, or says where the artefact is.", rich_help_panel=PANEL),
+    typer.Option(help="The column that is the bias, or says where the artefact is."),
 ]
-NameOption = Annotated[
-    str, typer.Option(help="What to call the data; the folder's name if left out.", rich_help_panel=PANEL)
-]
+NameOption = Annotated[str, typer.Option(help="What to call the data; the folder's name if left out.")]
 ModelOption = Annotated[
     str | None,
     typer.Option(
         help="The network: one of our own, or one of torchvision's or timm's, for example resnet18.",
-        rich_help_panel=PANEL,
     ),
 ]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
         help="Its weights, a safetensors file of its state; trained here if left out. Classes are numbered by name.",
-        rich_help_panel=PANEL,
     ),
 ]
 PretrainedOption = Annotated[
     bool,
-    typer.Option("--pretrained", help="What is trained here starts from published weights.", rich_help_panel=PANEL),
+    typer.Option("--pretrained", help="What is trained here starts from published weights."),
 ]
-ForgetClassOption = Annotated[
-    str | None, typer.Option(help="The class to forget; several with commas.", rich_help_panel=PANEL)
-]
-LayerOption = Annotated[
-    str, typer.Option(help="Whose output is corrected, where it is not known.", rich_help_panel=PANEL)
-]
+ForgetClassOption = Annotated[str | None, typer.Option(help="The class to forget; several with commas.")]
+LayerOption = Annotated[str, typer.Option(help="Whose output is corrected, where it is not known.")]
 SizeOption = Annotated[
     int | None,
     typer.Option(
         parser=whole,
         metavar="N",
         help="Pictures become squares of so many pixels; 224, but for small squares, which stay as they are.",
-        rich_help_panel=PANEL,
     ),
 ]
-FitOption = Annotated[
-    str, typer.Option(help="crop: the middle of a picture; squeeze: all of it.", rich_help_panel=PANEL)
-]
-NormaliseOption = Annotated[
-    str, typer.Option(help="imagenet, none, or means and deviations: m,m,m/s,s,s.", rich_help_panel=PANEL)
-]
-GreyOption = Annotated[bool, typer.Option("--grey", help="Pictures have one channel.", rich_help_panel=PANEL)]
+FitOption = Annotated[str, typer.Option(help="crop: the middle of a picture; squeeze: all of it.")]
+NormaliseOption = Annotated[str, typer.Option(help="imagenet, none, or means and deviations: m,m,m/s,s,s.")]
+GreyOption = Annotated[bool, typer.Option("--grey", help="Pictures have one channel.")]
 EpochsOption = Annotated[
     int,
-    typer.Option(parser=whole, metavar="N", help="Epochs of whatever is trained from scratch.", rich_help_panel=PANEL),
+    typer.Option(parser=whole, metavar="N", help="Epochs of whatever is trained from scratch."),
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option(parser=number, metavar="X", help="Its highest learning rate.", rich_help_panel=PANEL),
+    typer.Option(parser=number, metavar="X", help="Its highest learning rate."),
 ]
-BatchOption = Annotated[int, typer.Option(parser=whole, metavar="N", help="Its batch size.", rich_help_panel=PANEL)]
+BatchOption = Annotated[int, typer.Option(parser=whole, metavar="N", help="Its batch size.")]
 
 
-def brought(data: Path | None, task: str | None, model: str | None, given: Mapping[str, Any]) -> Brought | None:
-    """What was brought, if ``--data`` was given; InputError for options that then are missing, or have no effect.
+@dataclass(frozen=True)
+class OwnOptions:
+    """What a user brings, as options of a command: ``data`` with the rest, or nothing."""
 
-    ``given``: the other options, called as in ``benchmark.own.Brought``, with ``forget_class`` as text.
-    """
+    data: DataOption = None
+    attributes: AttributesOption = None
+    attribute: AttributeOption = ""
+    name: NameOption = ""
+    model: ModelOption = None
+    weights: WeightsOption = None
+    pretrained: PretrainedOption = False
+    forget_class: ForgetClassOption = None
+    layer: LayerOption = ""
+    size: SizeOption = None
+    fit: FitOption = "crop"
+    normalise: NormaliseOption = "imagenet"
+    grey: GreyOption = False
+    epochs: EpochsOption = 20
+    lr: RateOption = None
+    batch_size: BatchOption = 64
+
+
+def brings_own(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameter ``own`` is OwnOptions: typer, which reads signatures, sees an option for each field."""
+    told, types = inspect.signature(command, eval_str=True), get_type_hints(OwnOptions, include_extras=True)
+    others = [one.replace(kind=Parameter.KEYWORD_ONLY) for name, one in told.parameters.items() if name != "own"]
+    options = [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name])
+        for field in dataclasses.fields(OwnOptions)
+    ]
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        command(own=OwnOptions(**{option.name: given.pop(option.name) for option in options}), **given)
+
+    seen = told.replace(parameters=[*others, *options])
+    with_options.__signature__ = seen  # type: ignore[attr-defined]
+    with_options.__annotations__ = {name: one.annotation for name, one in seen.parameters.items()}
+    return with_options
+
+
+def brought(own: OwnOptions, task: str | None) -> Brought | None:
+    """What was brought, if ``--data`` was given; InputError for options that then are missing, or have no effect."""
     from benchmark.own import Brought
 
-    forget = (given["forget_class"] or "").strip()
-    others = {name: value for name, value in given.items() if name != "forget_class"}
-    if data is None:
-        usual = Brought(Path(), "", "")
-        set_ = [name for name, value in others.items() if value != getattr(usual, name)]
-        set_ += ["forget_class"] if forget else []
-        set_ += ["model"] if model else []
-        if set_:
-            raise InputError(f"--{set_[0].replace('_', '-')} has no effect without --data FOLDER")
+    if own.data is None:
+        for field in dataclasses.fields(own):
+            if getattr(own, field.name) != field.default:
+                raise InputError(f"--{field.name.replace('_', '-')} has no effect without --data FOLDER")
         return None
-    if not task or not model:
+    if not task or not own.model:
         missing, example = ("--task", "class-forget") if not task else ("--model", "resnet18")
         raise InputError(f"--data needs {missing}, for example {missing} {example}")
     for name, least in (("epochs", 1), ("batch_size", 2)):
-        if given[name] < least:
-            raise InputError(f"{name.replace('_', '-')} must be at least {least}, not {given[name]}")
-    if given["lr"] is not None and not 0 < given["lr"] < 100:
-        raise InputError(f"lr must be above 0 and below 100, not {given['lr']}")
-    return Brought(data, task, model, forget=forget, **others)
+        if getattr(own, name) < least:
+            raise InputError(f"{name.replace('_', '-')} must be at least {least}, not {getattr(own, name)}")
+    if own.lr is not None and not 0 < own.lr < 100:
+        raise InputError(f"lr must be above 0 and below 100, not {own.lr}")
+    given = dataclasses.asdict(own)
+    forget = (given.pop("forget_class") or "").strip()
+    return Brought(given.pop("data"), task, given.pop("model"), forget=forget, **given)
 
 
 def added(own: Brought, suite: str, scenarios: str | None, *, keep: bool = True) -> Suite:
@@ -144,17 +168,15 @@ def _say(suite: Suite) -> None:
     from rich.markup import escape
 
     from benchmark.data.folder import ignored
-    from benchmark.data.manifest import SPLITS, read
+    from benchmark.data.manifest import read
 
     (scenario,) = suite.scenarios.values()
     found, attribute = read(scenario.settings.data)
-    counts = ", ".join(f"{found.count(split):,} for {what}" for split, what in zip(SPLITS, PURPOSES, strict=True))
     names = ", ".join(found.classes[:MOST_NAMED]) + (", ..." if len(found.classes) > MOST_NAMED else "")
     by = f"; {attribute}: {', '.join(found.attributes[attribute].values)}" if attribute else ""
     console = make_console()
-    told = (
-        f"{len(found.files):,} pictures, {counts}; {len(found.classes)} classes, in the order of outputs: {names}{by}"
-    )
+    classes = f"{len(found.classes)} classes, in the order of outputs: {names}{by}"
+    told = f"{len(found.files):,} pictures, {found.counts}; {classes}"
     console.print(escape(visible(told)), soft_wrap=True)
     left = [file for file in ignored(Path(found.folder)) if not file.lower().endswith(".csv")]
     if left:

@@ -25,26 +25,7 @@ from benchmark.commands.options import (
     whole,
     within,
 )
-from benchmark.commands.own import (
-    AttributeOption,
-    AttributesOption,
-    BatchOption,
-    DataOption,
-    EpochsOption,
-    FitOption,
-    ForgetClassOption,
-    GreyOption,
-    LayerOption,
-    ModelOption,
-    NameOption,
-    NormaliseOption,
-    PretrainedOption,
-    RateOption,
-    SizeOption,
-    WeightsOption,
-    added,
-    brought,
-)
+from benchmark.commands.own import OwnOptions, added, brings_own, brought
 from benchmark.errors import InputError, unknown
 from benchmark.visible import visible
 
@@ -68,7 +49,9 @@ ENGINES = ("local", "slurm")
     "amendbench bench --data images/ --attributes attributes.csv --model resnet18 --weights mine.safetensors "
     "--task class-forget --forget-class tench"
 )
+@brings_own
 def bench(
+    own: OwnOptions,
     task: TaskOption = None,
     suite: SuiteOption = "embedded",
     scenarios: ScenariosOption = None,
@@ -91,22 +74,6 @@ def bench(
     cluster: Annotated[
         Path | None, typer.Option(help="A TOML file about the cluster; AMENDBENCH_CLUSTER if left out.")
     ] = None,
-    data: DataOption = None,
-    attributes: AttributesOption = None,
-    attribute: AttributeOption = "",
-    name: NameOption = "",
-    model: ModelOption = None,
-    weights: WeightsOption = None,
-    pretrained: PretrainedOption = False,
-    forget_class: ForgetClassOption = None,
-    layer: LayerOption = "",
-    size: SizeOption = None,
-    fit: FitOption = "crop",
-    normalise: NormaliseOption = "imagenet",
-    grey: GreyOption = False,
-    epochs: EpochsOption = 20,
-    lr: RateOption = None,
-    batch_size: BatchOption = 64,
 ) -> None:
     """Run a suite's cells that are not cached, then print and render the board.
 
@@ -119,32 +86,12 @@ def bench(
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
-    own = brought(
-        data,
-        task,
-        model,
-        {
-            "name": name,
-            "attributes": attributes,
-            "attribute": attribute,
-            "weights": weights,
-            "pretrained": pretrained,
-            "forget_class": forget_class,
-            "layer": layer,
-            "size": size,
-            "fit": fit,
-            "normalise": normalise,
-            "grey": grey,
-            "epochs": epochs,
-            "lr": lr,
-            "batch_size": batch_size,
-        },
-    )
+    mine = brought(own, task)
     only, more = invited(names(methods), method)
-    if own is None:
+    if mine is None:
         chosen = choose(load_suite(suite), task, names(scenarios), only, more)
     else:
-        chosen, suite = choose(added(own, suite, scenarios, keep=not dry_run), None, None, only, more), OWN
+        chosen, suite = choose(added(mine, suite, scenarios, keep=not dry_run), None, None, only, more), OWN
     within(seeds, 1, 100_000, "seeds")
     if engine != "local" and jobs is not None:
         raise InputError(

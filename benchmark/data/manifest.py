@@ -86,6 +86,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """How many samples a split has."""
         return self.splits.count(SPLITS.index(split))
 
+    @property
+    def counts(self) -> str:
+        """How many samples there are of each split, in words."""
+        of = {"train": "training", "selection": "selection", "test": "the test"}
+        return ", ".join(f"{self.count(split):,} for {what}" for split, what in of.items())
+
 
 def named(manifest: Manifest) -> Manifest:
     """The same with a name that ends in a digest of all that the samples depend on, but for where they lie."""

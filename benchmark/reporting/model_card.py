@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from benchmark.contracts import MethodInfo
-from benchmark.data.manifest import SPLITS, Manifest
+from benchmark.data.manifest import Manifest
 from benchmark.metrics.catalogue import METRICS
 from benchmark.reporting.text import escape
 from benchmark.running.records import Record
@@ -14,8 +14,6 @@ from benchmark.tasks import Task
 from benchmark.visible import visible
 
 CARD = "MODEL_CARD.md"
-#: What the splits are for.
-PURPOSES = ("training", "selection", "the test")
 #: What better means, as a column says it.
 BETTER = {
     "higher": "higher is better",
@@ -92,8 +90,7 @@ def _done(card: Card) -> Iterator[tuple[str, str]]:
     yield "base model", f"weights {card.base}" if card.base else "trained here, by the recipe in the record"
     yield "amended weights, SHA-256", card.weights
     yield "data", f"{cell.settings['data']}, checksum {card.amended.data}"
-    counts = [f"{card.data.count(split):,} for {what}" for split, what in zip(SPLITS, PURPOSES, strict=True)]
-    yield "pictures", ", ".join(counts)
+    yield "pictures", card.data.counts
     yield "inputs", _inputs(card.data)
     yield "classes, as outputs are numbered", ", ".join(f"{k} {name}" for k, name in enumerate(card.data.classes))
     if attribute := attribute_of(card):

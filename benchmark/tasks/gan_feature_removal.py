@@ -17,8 +17,8 @@ EMITTED = 2.0
 REMOVABLE = 50.0
 #: Percent of the desired and of the undesired real images that the judge may get wrong.
 JUDGED = 10.0
-#: Values of the feature where it is no class: hues, and modes that go at once.
-HUES, MODES = 3, 2
+#: Values of the feature where it is a hue.
+HUES = 3
 #: A feedback that is wrong of half of the images says nothing.
 MOST_WRONG = 0.5
 

@@ -25,7 +25,6 @@ FACETS = {
     "kind": "Kind",
     "device": "Device",
 }
-OVER = "scenarios that the score is over, of those that have a scale; means over fewer do not compare with others"
 COLUMNS = (
     Column("method", "method", "method"),
     Column("task", "task", "text"),
