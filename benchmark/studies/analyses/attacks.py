@@ -45,7 +45,7 @@ def _of_sweep(found: Found, sweep: str) -> list[Section]:
         return []
     ordered = dict(sorted(ways.items(), key=lambda item: -strongest(item[1])[1]))
     silent = [name for name in ATTACKS if not any(name in own for own in ways.values())]
-    said = f" Left out, for it does not tell even these two apart by {APART:g}: {', '.join(silent)}." if silent else ""
+    said = f" Left out, for it does not tell even these two apart by {APART:g} and for every seed: {', '.join(silent)}." if silent else ""
     text = (
         "Percent of the way from the retrained model (0) back to the original (100) that each attack gets, with 95 % t "
         f"intervals over seeds. The strongest attack is the one that gets furthest in the mean.{said}"
@@ -87,7 +87,8 @@ def way_back(
 ) -> Interval | None:
     """100 (own - retrained) / (original - retrained), means over seeds: a ratio of means, by the delta method.
 
-    None where original and retrained model are less than ``APART`` apart, or no seed has all three.
+    None where original and retrained model are less than ``APART`` apart, or which of them is above the other depends
+    on the seed, or no seed has all three.
     """
     gained, whole = [], []
     for seed in sorted(own.keys() & original.keys() & retrained.keys()):
@@ -95,7 +96,7 @@ def way_back(
         if value is not None and forgot_nothing is not None and never_saw is not None:
             gained.append(value - never_saw)
             whole.append(forgot_nothing - never_saw)
-    if not whole or abs(sum(whole) / len(whole)) < APART:
+    if not whole or abs(sum(whole) / len(whole)) < APART or min(whole) * max(whole) <= 0:
         return None
     return t_interval([100 * ratio for ratio in linearised_ratio(gained, whole)])
 

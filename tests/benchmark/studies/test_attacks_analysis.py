@@ -100,3 +100,10 @@ def test_no_look_is_no_attack(found: Found) -> None:
 
 def test_no_section_without_records(make_study: Callable[..., Any], tmp_path: Path) -> None:
     assert sections(Found.of(make_study(SWEEP), tmp_path)) == []
+
+
+def test_an_attack_that_tells_them_apart_now_this_way_now_that_says_nothing() -> None:
+    metric = "recovery.lifted-logit"
+    own, never = {0: {metric: 5.0}, 1: {metric: 5.0}}, {0: {metric: 0.0}, 1: {metric: 0.0}}
+    assert way_back(own, {0: {metric: 90.0}, 1: {metric: 10.0}}, never, metric) is not None
+    assert way_back(own, {0: {metric: 90.0}, 1: {metric: -10.0}}, never, metric) is None
