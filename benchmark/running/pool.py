@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
@@ -23,7 +24,7 @@ from benchmark import environment
 from benchmark.errors import WorkersLost
 from benchmark.running import worker
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, NotKept, Record, RecordStore, Status
-from benchmark.running.slots import VISIBLE, Slot, default_jobs, slots
+from benchmark.running.slots import VISIBLE, Slot, default_jobs, slots, taken
 from benchmark.running.turns import Turns
 from benchmark.running.worker import Reply, Setting
 
@@ -98,8 +99,10 @@ def run(
     """
     queue = Queue(list(cells), needs)
     workers: list[Worker] = []
+    held = ExitStack()
     try:
-        for slot in slots(min(jobs, len(cells)), setting.threads, setting.device):
+        wanted = min(jobs, len(cells))
+        for slot in held.enter_context(taken(wanted, setting.threads, setting.device, setting.cache)):
             workers.append(_start(slot, setting))
         while queue.cells or any(each.cell for each in workers):
             for started in _hand_out(queue, workers, provenance, setting):
@@ -118,6 +121,7 @@ def run(
                 wait([w.connection for w in busy] + [w.process.sentinel for w in busy], PAUSE)
     finally:
         _stop(workers)
+        held.close()
         Turns(setting.results).tidy()
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmark import environment
+from benchmark.running.locks import try_lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -23,16 +28,34 @@ class Slot:
     gpu: str | None = None
 
 
-def slots(jobs: int, threads: int, device: str) -> list[Slot]:
-    """One a worker: disjoint cores where there are enough, else none is pinned or exclusive; GPUs in turn."""
+@contextmanager
+def taken(jobs: int, threads: int, device: str, cache: Path) -> Iterator[list[Slot]]:
+    """:func:`slots` on cores that are this run's in the block: runs at once on a machine, of one user, have others.
+
+    Where there are not enough that no other run holds, no worker is pinned and none is exclusive.
+    """
+    with ExitStack() as held:
+        folder = cache / "cores" / socket.gethostname()
+        wanted, free = (jobs * threads if device == "cpu" else 0), list[int]()
+        for core in environment.cores():
+            if len(free) < wanted and held.enter_context(try_lock(folder / f"{core}.lock")):
+                free.append(core)
+        yield slots(jobs, threads, device, free)
+
+
+def slots(jobs: int, threads: int, device: str, available: Sequence[int] | None = None) -> list[Slot]:
+    """One a worker: disjoint cores where there are enough, else none is pinned or exclusive; GPUs in turn.
+
+    ``available``: the cores that may be used; None for all that this process may.
+    """
     if device != "cpu":
         gpus = visible_gpus(device)
         return [Slot((), jobs <= len(gpus), gpus[i % len(gpus)]) for i in range(jobs)]
-    available = environment.cores()
+    every = environment.cores()
+    available = every if available is None else available
     granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    unbound = granted.isdecimal() and int(granted) < len(
-        available
-    )  # other tasks see the same cores and would take them
+    # Other tasks of the node would see the same cores and take them.
+    unbound = granted.isdecimal() and int(granted) < len(every)
     if unbound or jobs * threads > len(available):
         return [Slot((), False)] * jobs
     return [Slot(tuple(available[i * threads : (i + 1) * threads]), True) for i in range(jobs)]

@@ -18,6 +18,7 @@ from benchmark import environment
 from benchmark.running import pool, worker
 from benchmark.running.pool import Setting, Slot, default_jobs, slots
 from benchmark.running.records import SCHEMA, Cell, Cost, NotKept, Record, RecordStore
+from benchmark.running.slots import taken
 from benchmark.running.worker import Reply
 
 TIMEOUT = 4.0
@@ -210,6 +211,17 @@ def test_workers_have_cores_of_their_own_where_there_are_enough(monkeypatch: pyt
     assert slots(1, 1, "cpu") == [Slot((0,), True)]
     assert slots(4, 2, "cpu") == [Slot((), False)] * 4  # too many: nobody's cost is exclusive
     assert (default_jobs(1, "cpu"), default_jobs(4, "cpu"), default_jobs(8, "cpu")) == (6, 1, 1)
+
+
+def test_runs_at_once_have_other_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("benchmark.environment.cores", lambda: [0, 1, 2])
+    with taken(1, 1, "cpu", tmp_path) as first, taken(2, 1, "cpu", tmp_path) as second:
+        assert first == [Slot((0,), True)]
+        assert second == [Slot((1,), True), Slot((2,), True)]
+        with taken(1, 1, "cpu", tmp_path) as third:
+            assert third == [Slot((), False)]
+    with taken(3, 1, "cpu", tmp_path) as alone:
+        assert alone == [Slot((i,), True) for i in range(3)]
 
 
 def test_a_task_of_slurm_that_is_not_bound_takes_no_cores_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
