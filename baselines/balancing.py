@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
-from benchmark.training.sampling import Draw, GroupTable, fit, known_groups, plain, uniformly, weighted_cross_entropy
+from benchmark.training.sampling import Draw, GroupTable, known_groups, plain, train_on_draws, uniformly
 
 
 def group_weights(counts: Tensor, weight: Callable[[Tensor], Tensor]) -> Tensor:
@@ -32,13 +32,6 @@ def weighted(problem: DebiasProblem, weights: Callable[[Tensor], Tensor]) -> Ite
         yield Draw(index, own[index] / len(index))
 
 
-def train(problem: DebiasProblem, items: Iterator[Draw], lr_scale: float, decay_scale: float) -> nn.Module:
-    """The problem's network, trained on ``items``."""
-    loss = weighted_cross_entropy(problem.model, problem.train)
-    fit(problem, problem.model, items, loss, watch=problem.watch, lr_scale=lr_scale, decay_scale=decay_scale)
-    return problem.model
-
-
 @method(
     "reweighting",
     tasks=("debias-known", "debias-unknown"),
@@ -47,7 +40,7 @@ def train(problem: DebiasProblem, items: Iterator[Draw], lr_scale: float, decay_
 )
 def reweighting(problem: DebiasProblem, *, lr_scale: float = 1.0, decay_scale: float = 1.0) -> nn.Module:
     """Weights 1/n_g, by group, or by class where attributes are unknown."""
-    return train(problem, weighted(problem, lambda n: 1 / n), lr_scale, decay_scale)
+    return train_on_draws(problem, weighted(problem, lambda n: 1 / n), lr_scale, decay_scale)
 
 
 @method(
@@ -58,7 +51,7 @@ def reweighting(problem: DebiasProblem, *, lr_scale: float = 1.0, decay_scale: f
 )
 def sqrt_reweighting(problem: DebiasProblem, *, lr_scale: float = 1.0, decay_scale: float = 1.0) -> nn.Module:
     """Weights 1/sqrt(n_g)."""
-    return train(problem, weighted(problem, lambda n: n**-0.5), lr_scale, decay_scale)
+    return train_on_draws(problem, weighted(problem, lambda n: n**-0.5), lr_scale, decay_scale)
 
 
 @method(
@@ -71,7 +64,7 @@ def class_balanced(
     problem: DebiasProblem, *, b: float = 0.9999, lr_scale: float = 1.0, decay_scale: float = 1.0
 ) -> nn.Module:
     """Weights (1 - b) / (1 - b^n_g), the class-balanced loss by effective number (Cui et al., 2019)."""
-    return train(problem, weighted(problem, lambda n: (1 - b) / (1 - b**n)), lr_scale, decay_scale)
+    return train_on_draws(problem, weighted(problem, lambda n: (1 - b) / (1 - b**n)), lr_scale, decay_scale)
 
 
 def balanced(table: GroupTable) -> Tensor:
@@ -94,7 +87,7 @@ def resampling(problem: DebiasProblem, *, lr_scale: float = 1.0, decay_scale: fl
         while True:
             yield table.draw(balanced(table), problem.recipe.per_class, generator)
 
-    return train(problem, plain(indices()), lr_scale, decay_scale)
+    return train_on_draws(problem, plain(indices()), lr_scale, decay_scale)
 
 
 @method(
@@ -119,4 +112,4 @@ def subsampling(problem: DebiasProblem, *, lr_scale: float = 1.0, decay_scale: f
             n = problem.recipe.per_class * problem.num_classes
             yield kept[torch.randint(len(kept), (n,), generator=generator).to(problem.device)]
 
-    return train(problem, plain(indices()), lr_scale, decay_scale)
+    return train_on_draws(problem, plain(indices()), lr_scale, decay_scale)

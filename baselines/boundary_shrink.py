@@ -21,7 +21,7 @@ def nearest_wrong_class(model: nn.Module, x: Tensor, y: Tensor, excluded: Tensor
     x = x.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(F.cross_entropy(model(x), y, reduction="sum"), x)
     with torch.no_grad():
-        logits = model(x + bound * gradient.sign())
+        logits: Tensor = model(x + bound * gradient.sign())
         logits[:, excluded] = -torch.inf
         return logits.scatter(1, y[:, None], -torch.inf).argmax(1)
 

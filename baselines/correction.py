@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.references import LogitMask
-from baselines.two_stage import last_layer, outputs, refit, rows_of
 from benchmark.concepts.correction import Corrector, cross_entropy
 from benchmark.contracts import Access, BiasProblem, method
 from benchmark.errors import InputError
 from benchmark.training import train_classifier
+from benchmark.training.last_layer import l2_regression, last_layer, outputs, refit
 
 
 @method("finetune", tasks="bias-correction", paper="", access=Access(train="xy"))
@@ -27,15 +27,6 @@ def retrain(problem: BiasProblem) -> nn.Module:
     model = problem.fresh_model()
     train_classifier(model, problem.clean, problem.recipe, problem.generator("retrain"))
     return model
-
-
-def l2_regression(features: Tensor, labels: Tensor, weights: Tensor, reg: float) -> tuple[Tensor, Tensor]:
-    """W (C, D) and b (C,), float64, that minimise the weighted mean cross-entropy + reg/2 ||W||^2."""
-    from sklearn.linear_model import LogisticRegression
-
-    halved = 2 if len(labels.unique()) == 2 else 1  # two rows of half the length have half the squared norm
-    model = LogisticRegression(C=halved / (reg * float(weights.sum())), max_iter=1_000)
-    return rows_of(model.fit(features.numpy(), labels.numpy(), weights.numpy()))
 
 
 def balanced(labels: Tensor, groups: Tensor) -> Tensor:

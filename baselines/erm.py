@@ -7,16 +7,23 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.training import Step
-from benchmark.training.sampling import Draw, fit, plain, uniformly, weighted_cross_entropy
+from benchmark.training.sampling import Draw, fit, plain, train_on_draws, uniformly, weighted_cross_entropy
+
+
+def train_erm(
+    problem: DebiasProblem, model: nn.Module, lr_scale: float, decay_scale: float, steps: int | None = None
+) -> None:
+    """ERM as the first stage of others: ``model`` is trained in place, and looked at by nobody."""
+    items = plain(uniformly(problem, problem.generator("batches")))
+    loss = weighted_cross_entropy(model, problem.train)
+    fit(problem, model, items, loss, watch=None, steps=steps, lr_scale=lr_scale, decay_scale=decay_scale)
 
 
 @method("erm", tasks=("debias-known", "debias-unknown"), paper="", access=Access(train="xy"), kind="reference")
 def erm(problem: DebiasProblem, *, lr_scale: float = 1.0, decay_scale: float = 1.0) -> nn.Module:
     """Empirical risk minimisation: cross-entropy on uniformly drawn samples."""
-    items = plain(uniformly(problem, problem.generator("batches")))
-    loss = weighted_cross_entropy(problem.model, problem.train)
-    fit(problem, problem.model, items, loss, watch=problem.watch, lr_scale=lr_scale, decay_scale=decay_scale)
-    return problem.model
+    draws = plain(uniformly(problem, problem.generator("batches")))
+    return train_on_draws(problem, draws, lr_scale, decay_scale)
 
 
 @method(

@@ -45,7 +45,8 @@ class RelativeDifficulty:
     def weights(self, index: Tensor) -> Tensor:
         """W (B,) in [0, 1] of the samples at ``index``: 1/2 where both networks find a sample equally difficult."""
         largest = torch.where(self._members, self._average[:, None], 0.0).amax(2)
-        biased, debiased = self._average[:, index] / largest[:, self._labels[index]].clamp_min(EPSILON)
+        relative = self._average[:, index] / largest[:, self._labels[index]].clamp_min(EPSILON)
+        biased, debiased = relative.unbind()
         return (biased + EPSILON) / (biased + debiased + 2 * EPSILON)
 
 

@@ -68,7 +68,7 @@ class LogitMask(nn.Module):
         self.classes = list(classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.model(x).clone()
+        logits: Tensor = self.model(x).clone()
         logits[:, self.classes] = torch.finfo(torch.float16).min
         return logits
 

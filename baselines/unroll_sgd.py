@@ -18,7 +18,7 @@ def penalised(model: nn.Module, batch: Batch, gamma: float) -> Tensor:
 
     The divisor C is that of the authors' code, so that gamma is theirs.
     """
-    logits = model(batch.x)
+    logits: Tensor = model(batch.x)
     return F.cross_entropy(logits, batch.y) + gamma * logits.std(dim=1).mean() / logits.shape[1]
 
 

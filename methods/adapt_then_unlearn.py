@@ -1,8 +1,17 @@
 """Adapt then Unlearn (Tiwary et al., TMLR 2025, arXiv:2309.14054): repulsion from generators that show more of it.
 
-Stage 1 adapts the GAN to generated images that show what must go (negatives), M times: theta_N. Stage 2 trains the
-original again on generated images that do not (positives), pushed away from the adapted parameters by L_repulsion, a
-function of d = ||theta - theta_N||^2. No training data are read, only feedback on generated images.
+A generator G with parameters theta and a discriminator D with parameters phi were trained on data that are not read
+again. Who has feedback on generated images parts them into negatives S_n, which show what must go, and positives S_p.
+
+    stage 1    theta_N = argmin_theta argmax_phi  L_adv(S_n) + L_adapt            M times, with negatives of their own
+               L_adapt = lambda / 2 sum_i F_i (theta_i - theta_G,i)^2             F: the diagonal Fisher information
+    stage 2    theta_P = argmin_theta argmax_phi  L_adv(S_p) + gamma L_repulsion
+               L_repulsion = 1 / d (IL2), -d (NL2), exp(-alpha d) (EL2)           d = ||theta - theta_N||^2
+
+Taken from the authors' code where the paper leaves it open: stage 1 starts from the averaged generator theta_G, the
+last discriminator and their moments, and theta_N are averaged weights, too; stage 2 starts from the GAN as training
+left it; d is the mean over the M adapted generators. Different on purpose: images are drawn with averaged weights and
+without style mixing, and d has a scale. The methods are declared in ``adapt_then_unlearn_variants.py``.
 """
 
 from __future__ import annotations
@@ -12,59 +21,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmark.contracts import Access, GanProblem, method
+from benchmark.contracts import GanProblem
 from benchmark.errors import InputError, unknown
 from benchmark.models.gan import Generator
 from benchmark.training.adversarial import Penalty, drawn_from, train_gan
 from benchmark.training.consolidation import consolidated
-from benchmark.training.screening import negatives, positives
+from benchmark.training.screening import positives
 
 Tensors = Mapping[str, Tensor]
+SCALES = ("relative", "sum", "mean", "official")
 
-# Stage 1: negative adaptation.
 
+def adapt(problem: GanProblem, models: int, S_n: Callable[[str], Tensor], steps: int, lam: float) -> dict[str, Tensor]:
+    """Stage 1: theta_N of M = ``models`` generators, each parameter (M, ...).
 
-def adapt(problem: GanProblem, models: int, images: int, steps: int, lam: float) -> dict[str, Tensor]:
-    """theta_N of M = ``models`` generators, each parameter (M, ...): L_adv(S_n) + lam/2 sum F (theta - theta_G)^2.
-
-    Each has negatives of its own among ``images`` new images. It starts from the averaged generator, the last
-    discriminator and their moments, as the authors' code does; theta_N are averaged weights, too.
+    ``S_n`` gives the negatives (N, ...) of one of them, whose latents are drawn in the role that it is told.
     """
     if models < 1:
         raise InputError(f"models must be at least 1, not {models}")
-    found: dict[str, list[Tensor]] = {}
     start = copy.deepcopy(problem.gan)
     start.generator.load_state_dict(problem.model.state_dict())
-    ewc = consolidated(start.generator, start.discriminator, lam, problem.generator("fisher"))
+    L_adapt = consolidated(start.generator, start.discriminator, lam, problem.generator("fisher"))
+    theta_N = []
     for m in range(models):
         gan = copy.deepcopy(start)
-        real = drawn_from(negatives(problem, images, f"negatives {m}"))
-        train_gan(gan, real, problem.recipe, steps, problem.generator(f"adaptation {m}"), penalty=ewc)
-        for name, parameter in gan.average.named_parameters():
-            found.setdefault(name, []).append(parameter.detach())
-    return {name: torch.stack(each) for name, each in found.items()}
-
-
-def adapted(problem: GanProblem, models: int, images: int, steps: int, lam: float) -> dict[str, Tensor]:
-    """The adapted generators of these settings, computed once for all methods of this file that ask for them."""
-    found = problem.stage(
-        "adapted",
-        lambda: adapt(problem, models, images, steps, lam),
-        models=models,
-        images=images,
-        steps=steps,
-        lam=lam,
-    )
-    # What was kept comes back in another order and layout, and sums over it would be rounded differently.
-    return {name: found[name].contiguous() for name, _ in problem.model.named_parameters()}
-
-
-# Stage 2: unlearning.
-
-
-SCALES = ("relative", "sum", "mean", "official")
+        real = drawn_from(S_n(f"negatives {m}"))
+        train_gan(gan, real, problem.recipe, steps, problem.generator(f"adaptation {m}"), penalty=L_adapt)
+        theta_N.append({name: parameter.detach() for name, parameter in gan.average.named_parameters()})
+    return {name: torch.stack([theta[name] for theta in theta_N]) for name in theta_N[0]}
 
 
 @dataclass(frozen=True)
@@ -134,144 +120,15 @@ def unlearn(
     steps: int,
     scale: str,
 ) -> Generator:
-    """theta_P: L_adv(S_p) + gamma L_repulsion(d), from the GAN as training left it; S_p from ``images`` images."""
+    """Stage 2: theta_P, away from adapted ``models``, each tensor (M, ...); S_p are among ``images`` new images."""
     if gamma < 0:
         raise InputError(f"gamma must be at least 0, not {gamma}")
-    distance = Distance.to(models, scale, {n: p.detach() for n, p in problem.gan.generator.named_parameters()})
+    d = Distance.to(models, scale, {name: p.detach() for name, p in problem.gan.generator.named_parameters()})
 
     def away(generator: Generator) -> Tensor:
-        return gamma * repulsion(distance(dict(generator.named_parameters())))
+        return gamma * repulsion(d(dict(generator.named_parameters())))
 
-    push: Penalty | None = away if gamma else None
+    penalty: Penalty | None = away if gamma else None
     real = drawn_from(positives(problem, images))
-    train_gan(problem.gan, real, problem.recipe, steps, problem.generator("unlearning"), penalty=push)
+    train_gan(problem.gan, real, problem.recipe, steps, problem.generator("unlearning"), penalty=penalty)
     return problem.gan.average
-
-
-@method(
-    "atu-il2",
-    tasks="gan-feature-removal",
-    paper="arXiv:2309.14054",
-    access=Access(feedback="y"),
-    shares="adapted",
-)
-def atu_il2(
-    problem: GanProblem,
-    *,
-    gamma: float = 1.0,
-    steps: int = 400,
-    images: int = 5000,
-    models: int = 3,
-    adapt_images: int = 300,
-    adapt_steps: int = 200,
-    lam: float = 1.0,
-    scale: str = "relative",
-) -> nn.Module:
-    """Adapt then Unlearn with the inverse distance: L_adv + gamma / d (Tiwary et al., TMLR 2025)."""
-    models_of = adapted(problem, models, adapt_images, adapt_steps, lam)
-    return unlearn(problem, models_of, il2, gamma, images, steps, scale)
-
-
-@method(
-    "atu-nl2",
-    tasks="gan-feature-removal",
-    paper="arXiv:2309.14054",
-    access=Access(feedback="y"),
-    shares="adapted",
-)
-def atu_nl2(
-    problem: GanProblem,
-    *,
-    gamma: float = 1e-2,
-    steps: int = 400,
-    images: int = 5000,
-    models: int = 3,
-    adapt_images: int = 300,
-    adapt_steps: int = 200,
-    lam: float = 1.0,
-    scale: str = "relative",
-) -> nn.Module:
-    """Adapt then Unlearn with the negative distance: L_adv - gamma d (Tiwary et al., TMLR 2025)."""
-    models_of = adapted(problem, models, adapt_images, adapt_steps, lam)
-    return unlearn(problem, models_of, nl2, gamma, images, steps, scale)
-
-
-@method(
-    "atu-el2",
-    tasks="gan-feature-removal",
-    paper="arXiv:2309.14054",
-    access=Access(feedback="y"),
-    shares="adapted",
-)
-def atu_el2(
-    problem: GanProblem,
-    *,
-    gamma: float = 100.0,
-    alpha: float = 0.1,
-    steps: int = 400,
-    images: int = 5000,
-    models: int = 3,
-    adapt_images: int = 300,
-    adapt_steps: int = 200,
-    lam: float = 1.0,
-    scale: str = "relative",
-) -> nn.Module:
-    """Adapt then Unlearn with the exponential: L_adv + gamma exp(-alpha d) (Tiwary et al., TMLR 2025).
-
-    The authors' code calls alpha gamma, and has the weight 100 written out; here both are parameters.
-    """
-    if alpha < 0:
-        raise InputError(f"alpha must be at least 0, not {alpha}")
-    models_of = adapted(problem, models, adapt_images, adapt_steps, lam)
-    return unlearn(problem, models_of, lambda d: el2(d, alpha), gamma, images, steps, scale)
-
-
-# What stage 1 alone is good for.
-
-
-class Extrapolated(Generator):
-    """theta_G + s (mean theta_N - theta_G): a generator that remembers along which line it was moved.
-
-    ``direction``: mean theta_N - theta_G by parameter.
-    """
-
-    def __init__(self, generator: Generator, direction: Tensors, s: float) -> None:
-        super().__init__()
-        self.latent_dim = generator.latent_dim
-        self.moved = generator
-        self.direction = dict(direction)
-        with torch.no_grad():
-            for name, parameter in generator.named_parameters():
-                parameter.add_(direction[name], alpha=s)
-
-    def forward(self, z: Tensor) -> Tensor:
-        images: Tensor = self.moved(z)
-        return images
-
-
-@method(
-    "extrapolation",
-    tasks="gan-feature-removal",
-    kind="baseline",
-    paper="arXiv:2309.14054",
-    access=Access(feedback="y"),
-    shares="adapted",
-)
-def extrapolation(
-    problem: GanProblem,
-    *,
-    s: float = -0.5,
-    models: int = 3,
-    adapt_images: int = 300,
-    adapt_steps: int = 200,
-    lam: float = 1.0,
-) -> nn.Module:
-    """Parameters moved away from the adapted ones, theta_G + s (mean theta_N - theta_G) with s < 0; no training.
-
-    The baseline in which Adapt then Unlearn sees its premise (Tiwary et al., TMLR 2025): s = 0 is the original, s = 1
-    the mean adapted generator.
-    """
-    models_of = adapted(problem, models, adapt_images, adapt_steps, lam)
-    theta = dict(problem.model.named_parameters())
-    direction = {name: each.mean(0) - theta[name].detach() for name, each in models_of.items()}
-    return Extrapolated(problem.model, direction, s)

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.errors import InputError
-from benchmark.training.sampling import Draw, GroupTable, fit, joined, known_groups, weighted_cross_entropy
+from benchmark.training.sampling import (
+    Draw,
+    GroupTable,
+    fit,
+    joined,
+    known_groups,
+    train_on_draws,
+    weighted_cross_entropy,
+)
 
 
 def less_biased(alpha: Tensor, c: float) -> Tensor:
@@ -65,15 +73,13 @@ def pseudo_minority(scores: Tensor, labels: Tensor, t: float) -> Tensor:
         own = (labels == y).nonzero().squeeze(1)
         size = math.floor(t * len(own) + 1e-9)  # 0.29 * 100 is 28.999... in floating point
         if not 0 < size < len(own):
-            raise InputError(
-                f"gerne: t = {t} makes {size} of the {len(own)} samples of class {int(y)} a pseudo-minority"
-            )
+            raise InputError(f"gerne: t = {t} makes {size} of the {len(own)} samples of class {int(y)} pseudo-minority")
         minority[own[scores[own].argsort(stable=True)[:size]]] = True
     return minority
 
 
 def draws(table: GroupTable, c: float, beta: float, per_class: int, generator: torch.Generator) -> Iterator[Draw]:
-    """Steps of algorithm 1: L_ext = (1 + beta) L_lb - beta L_b in one backward pass; no batch of weight 0 is drawn."""
+    """Steps of algorithm 1 on L_ext = L_lb + beta (L_lb - L_b), in one backward pass; no batch of weight 0 is drawn."""
     p_lb = less_biased(table.alpha, c)
     while True:
         parts = [(1 + beta, p_lb), (-beta, table.alpha)]
@@ -88,25 +94,23 @@ def true_class_scores(problem: DebiasProblem, model: nn.Module) -> Tensor:
     return torch.cat([F.softmax(model(b.x), 1).gather(1, b.y[:, None]).squeeze(1) for b in batches])
 
 
+def biased_scores(problem: DebiasProblem, lr_scale: float, decay_scale: float) -> Tensor:
+    """The scores by a biased network f~: trained on class-uniform batches, at its best class-balanced accuracy."""
+    model, watch = problem.fresh_model("biased"), problem.auxiliary()
+    classes = GroupTable(problem.train.everything().y, (problem.num_classes, 1))
+    steps = draws(classes, 1.0, -1.0, problem.recipe.per_class, problem.generator("biased"))
+    loss = weighted_cross_entropy(model, problem.train)
+    fit(problem, model, steps, loss, watch=watch, lr_scale=lr_scale, decay_scale=decay_scale)
+    watch.restore(model)
+    return true_class_scores(problem, model)
+
+
 def pseudo_groups(problem: DebiasProblem, t: float, lr_scale: float = 1.0, decay_scale: float = 1.0) -> GroupTable:
-    """Class x (pseudo-majority, pseudo-minority), from a biased network f~ (algorithm 2).
-
-    f~ is trained on class-uniform batches of the biased data at a tenth of f's rate and twice its weight decay, which
-    the scales give, and taken at its best class-balanced accuracy.
-    """
+    """Class x (pseudo-majority, pseudo-minority) by algorithm 2; f~ has a tenth of f's rate and twice its decay."""
     rate, decay = 0.1 * lr_scale, 2 * decay_scale
-
-    def biased() -> dict[str, Tensor]:
-        model, watch = problem.fresh_model("biased"), problem.auxiliary()
-        classes = GroupTable(problem.train.everything().y, (problem.num_classes, 1))
-        items = draws(classes, 1.0, -1.0, problem.recipe.per_class, problem.generator("biased"))
-        loss = weighted_cross_entropy(model, problem.train)
-        fit(problem, model, items, loss, watch=watch, lr_scale=rate, decay_scale=decay)
-        watch.restore(model)
-        return {"scores": true_class_scores(problem, model)}
-
+    kept = problem.stage("biased", lambda: {"scores": biased_scores(problem, rate, decay)}, rate=rate, decay=decay)
     labels = problem.train.everything().y
-    minority = pseudo_minority(problem.stage("biased", biased, rate=rate, decay=decay)["scores"], labels, t)
+    minority = pseudo_minority(kept["scores"], labels, t)
     return GroupTable(labels * 2 + minority.long(), (problem.num_classes, 2))
 
 
@@ -138,7 +142,5 @@ def gerne(
     else:
         table = pseudo_groups(problem, t, lr_scale, decay_scale)
         beta = s / c - 1
-    items = draws(table, c, beta, problem.recipe.per_class, problem.generator("batches"))
-    loss = weighted_cross_entropy(problem.model, problem.train)
-    fit(problem, problem.model, items, loss, watch=problem.watch, lr_scale=lr_scale, decay_scale=decay_scale)
-    return problem.model
+    steps = draws(table, c, beta, problem.recipe.per_class, problem.generator("batches"))
+    return train_on_draws(problem, steps, lr_scale, decay_scale)

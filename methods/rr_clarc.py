@@ -16,9 +16,6 @@ from benchmark.concepts.correction import Corrector, class_weights
 from benchmark.contracts import Access, BiasProblem, method
 from benchmark.errors import InputError, unknown
 
-#: Added to probabilities before the logarithm of the option ``log-probabilities``.
-EPSILON = 1e-5
-
 
 def annotated(logits: Tensor, y: Tensor, annotation: str, biased: int, generator: torch.Generator) -> Tensor:
     """m . f~(a) of each sample, (B,), for logits (B, k) and labels y (B,).
@@ -28,7 +25,7 @@ def annotated(logits: Tensor, y: Tensor, annotation: str, biased: int, generator
     the sample's label; ``predicted``: the largest; ``log-probabilities``: the mean over classes of log(p + 1e-5).
     """
     if annotation == "log-probabilities":
-        return (logits.softmax(1) + EPSILON).log().mean(1)
+        return (logits.softmax(1) + 1e-5).log().mean(1)
     if annotation == "signs":
         m = torch.randint(2, logits.shape, generator=generator).to(logits) * 2 - 1
     elif annotation == "ones":
@@ -37,13 +34,12 @@ def annotated(logits: Tensor, y: Tensor, annotation: str, biased: int, generator
         chosen = {"class": torch.full_like(y, biased), "target": y, "predicted": logits.argmax(1)}[annotation]
         m = F.one_hot(chosen, logits.shape[1]).to(logits)
     else:
-        known = ("signs", "ones", "class", "target", "predicted", "log-probabilities")
-        raise unknown("annotation", annotation, known)
+        raise unknown("annotation", annotation, ("signs", "ones", "class", "target", "predicted", "log-probabilities"))
     return (m * logits).sum(1)
 
 
 def penalty(gradient: Tensor, h: Tensor, norm: str, mean_positions: bool) -> Tensor:
-    """L_RR, a scalar, of gradients (B, C, H, W) of the annotated logits and the concept's direction h (C,).
+    """L_RR (eq. 5), a scalar, of gradients (B, C, H, W) of the annotated logits and the concept's direction h (C,).
 
     ``norm``: ``l2`` squares gbar . h, ``l1`` takes its absolute value, ``cosine`` that of the angle's cosine.
     ``mean_positions``: gbar is the mean over positions (the paper's choice); otherwise every position has its own.
@@ -58,51 +54,21 @@ def penalty(gradient: Tensor, h: Tensor, norm: str, mean_positions: bool) -> Ten
 
 
 def right_for_the_right_reasons(
-    head: nn.Module, h: Tensor, m: Callable[[Tensor, Tensor], Tensor], norm: str, mean_positions: bool
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """A function of activations a and labels y that gives the logits f~(a) and L_RR; differentiable twice."""
-
-    def loss(a: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        a = a.detach().requires_grad_()
-        logits = head(a)
-        (gradient,) = torch.autograd.grad(m(logits, y).sum(), a, create_graph=True)
-        return logits, penalty(gradient, h, norm, mean_positions)
-
-    return loss
-
-
-def corrected(
-    problem: BiasProblem,
-    *,
-    lam: float,
-    concept: str,
-    annotation: str = "signs",
+    head: nn.Module,
+    a: Tensor,
+    y: Tensor,
+    h: Tensor,
+    weighed: Callable[[Tensor, Tensor], Tensor],
     norm: str = "l2",
     mean_positions: bool = True,
-    intercept: bool = True,
-    lr: float,
-    epochs: int,
-    batch_size: int,
-) -> nn.Module:
-    """The problem's model, its linear layers fine-tuned with CE + lam L_RR; everything else is frozen."""
-    if lam < 0:
-        raise InputError(f"lam must be at least 0, not {lam}")
-    corrector = Corrector(problem)
-    found = corrector.concept(concept, intercept)
-    generator = problem.generator("annotation")
-    h, weights = found.h.to(problem.device), class_weights(problem)
+) -> tuple[Tensor, Tensor]:
+    """The logits f~(a) and L_RR (eq. 5) of activations a, which need a gradient; both can be differentiated.
 
-    def m(logits: Tensor, y: Tensor) -> Tensor:
-        return annotated(logits, y, annotation, problem.biased_class, generator)
-
-    both = right_for_the_right_reasons(corrector.head, h, m, norm, mean_positions)
-
-    def loss(a: Tensor, y: Tensor) -> Tensor:
-        logits, penalised = both(a, y)
-        return F.cross_entropy(logits, y, weights) + lam * penalised
-
-    corrector.train(loss, lr=lr, epochs=epochs, batch_size=batch_size)
-    return problem.model
+    ``weighed`` gives m . f~(a) of each sample, (B,), from the logits (B, k) and labels y (B,).
+    """
+    logits = head(a)
+    (gradient,) = torch.autograd.grad(weighed(logits, y).sum(), a, create_graph=True)
+    return logits, penalty(gradient, h, norm, mean_positions)
 
 
 @method("rr-clarc", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
@@ -120,18 +86,22 @@ def rr_clarc(
     batch_size: int = 64,
 ) -> nn.Module:
     """RR-ClArC (Dreyer et al., AAAI 2024): CE + lam L_RR on the head, the artefact a signal concept vector."""
-    return corrected(
-        problem,
-        lam=lam,
-        concept=concept,
-        annotation=annotation,
-        norm=norm,
-        mean_positions=mean_positions,
-        intercept=intercept,
-        lr=lr,
-        epochs=epochs,
-        batch_size=batch_size,
-    )
+    if lam < 0:
+        raise InputError(f"lam must be at least 0, not {lam}")
+    corrector = Corrector(problem)
+    h = corrector.concept(concept, intercept).h.to(problem.device)
+    weights, generator = class_weights(problem), problem.generator("annotation")
+
+    def weighed(logits: Tensor, y: Tensor) -> Tensor:
+        return annotated(logits, y, annotation, problem.biased_class, generator)
+
+    def loss(a: Tensor, y: Tensor) -> Tensor:
+        a = a.detach().requires_grad_()
+        logits, L_RR = right_for_the_right_reasons(corrector.head, a, y, h, weighed, norm, mean_positions)
+        return F.cross_entropy(logits, y, weights) + lam * L_RR
+
+    corrector.train(loss, lr=lr, epochs=epochs, batch_size=batch_size)
+    return problem.model
 
 
 @method("rr-clarc+svm", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
@@ -139,7 +109,7 @@ def rr_clarc_svm(
     problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with the concept vector of a linear support vector machine."""
-    return corrected(problem, lam=lam, concept="svm", lr=lr, epochs=epochs, batch_size=batch_size)
+    return rr_clarc(problem, lam=lam, concept="svm", lr=lr, epochs=epochs, batch_size=batch_size)
 
 
 @method("rr-clarc+ridge", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
@@ -147,7 +117,7 @@ def rr_clarc_ridge(
     problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with the concept vector of ridge regression."""
-    return corrected(problem, lam=lam, concept="ridge", lr=lr, epochs=epochs, batch_size=batch_size)
+    return rr_clarc(problem, lam=lam, concept="ridge", lr=lr, epochs=epochs, batch_size=batch_size)
 
 
 @method("rr-clarc+lasso", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
@@ -155,7 +125,7 @@ def rr_clarc_lasso(
     problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with the concept vector of lasso regression."""
-    return corrected(problem, lam=lam, concept="lasso", lr=lr, epochs=epochs, batch_size=batch_size)
+    return rr_clarc(problem, lam=lam, concept="lasso", lr=lr, epochs=epochs, batch_size=batch_size)
 
 
 @method("rr-clarc+logistic", tasks="bias-correction", paper="arXiv:2308.09437", access=Access(train="xy", concept="xa"))
@@ -163,7 +133,7 @@ def rr_clarc_logistic(
     problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with the concept vector of logistic regression."""
-    return corrected(problem, lam=lam, concept="logistic", lr=lr, epochs=epochs, batch_size=batch_size)
+    return rr_clarc(problem, lam=lam, concept="logistic", lr=lr, epochs=epochs, batch_size=batch_size)
 
 
 @method(
@@ -176,6 +146,4 @@ def rr_clarc_class_specific(
     problem: BiasProblem, *, lam: float = 1e3, lr: float = 1e-3, epochs: int = 10, batch_size: int = 64
 ) -> nn.Module:
     """RR-ClArC with m = the biased class alone (section 4.4): other classes may go on using the artefact."""
-    return corrected(
-        problem, lam=lam, concept="signal", annotation="class", lr=lr, epochs=epochs, batch_size=batch_size
-    )
+    return rr_clarc(problem, lam=lam, concept="signal", annotation="class", lr=lr, epochs=epochs, batch_size=batch_size)

@@ -32,19 +32,15 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from benchmark.contracts import Access, ForgetProblem, method
-from benchmark.data.views import Batch
 from benchmark.errors import InputError
-from benchmark.models.layer_inputs import InputMatrix, input_matrices, matrix_weight, weight_matrices
+from benchmark.models.edited import EditedAccuracies, Weights, edited_weights
+from benchmark.models.layer_inputs import InputMatrix, weight_matrices
+from benchmark.models.sampled_inputs import Inputs, Sampling, retain_and_forget_inputs
 
 ALPHA_R = (10.0, 30.0, 100.0, 300.0, 1000.0)
 ALPHA_F = (1.0, 3.0, 10.0, 30.0, 100.0)
-BATCH = 250
-
-Inputs = Mapping[str, InputMatrix]
-Weights = dict[str, Tensor]
 
 
 class Projector:
@@ -65,8 +61,8 @@ class Projector:
         return Y if self.rows is None else Y @ self.rows
 
 
-def projectors(inputs: Inputs, alpha: float) -> dict[str, Projector]:
-    return {layer: Projector(A, alpha) for layer, A in inputs.items()}
+def projectors(A: Inputs, alpha: float) -> dict[str, Projector]:
+    return {layer: Projector(A[layer], alpha) for layer in A}
 
 
 def needless(W: Weights, P_r: Mapping[str, Projector]) -> Weights:
@@ -76,48 +72,18 @@ def needless(W: Weights, P_r: Mapping[str, Projector]) -> Weights:
 
 def updated(model: nn.Module, W: Weights, W_free: Weights, P_f: Mapping[str, Projector]) -> Weights:
     """W - W (I - P_r) P_f of every layer as new values of the model's parameters; ``W_free`` is W (I - P_r)."""
-    new = {layer: W[layer] - P_f[layer](W_free[layer]) for layer in W}
-    return {layer: matrix_weight(matrix, model.get_parameter(layer)) for layer, matrix in new.items()}
-
-
-class Selection:
-    """ACC_r and ACC_f, as fractions, of the model with edited weights on the selection split, which is read once."""
-
-    def __init__(self, problem: ForgetProblem) -> None:
-        self.model = problem.model
-        parts = list(problem.selection.everything().split(BATCH))
-        self.x, self.y = [part.x for part in parts], torch.cat([part.y for part in parts])
-        self.forget = torch.isin(self.y, torch.tensor(problem.forget_classes, device=self.y.device))
-        if self.forget.all() or not self.forget.any():
-            raise InputError("svd-forgetting+search needs retained and forgotten classes in the selection split")
-
-    def __call__(self, weights: Weights) -> tuple[float, float]:
-        predicted = torch.cat([functional_call(self.model, weights, (x,)).argmax(1) for x in self.x])
-        right = (predicted == self.y).double()
-        return float(right[~self.forget].mean()), float(right[self.forget].mean())
+    return edited_weights(model, {layer: W[layer] - P_f[layer](W_free[layer]) for layer in W})
 
 
 def collect(
-    problem: ForgetProblem, retain_per_class: int, forget_samples: int, max_patches: int, window: int, *alphas: float
+    problem: ForgetProblem, sampling: Sampling, *alphas: float, most: tuple[float, float] = (1000, 900)
 ) -> tuple[Inputs, Inputs]:
-    """A_r and A_f of every layer, one pass of the original model over each sample; precise enough for ``alphas``."""
-    retain_samples = retain_per_class * (problem.num_classes - len(problem.forget_classes))
-    for name, n, limit in (("retain", retain_samples, 1000), ("forget", forget_samples, 900)):
-        if not 0 < n <= limit:
-            raise InputError(f"svd-forgetting reads 1 to {limit} {name} samples, not {n}")
-    if max_patches < 1 or window < 0 or min(alphas) < 0:
-        raise InputError("svd-forgetting: max_patches must be at least 1, window, alpha_r and alpha_f at least 0")
-    dtype = torch.float32 if all(1e-4 <= alpha <= 1e4 or alpha == 0 for alpha in alphas) else torch.float64
-    generator = problem.generator("svd-forgetting")
-    X_r = problem.retain.draw_per_class(retain_per_class, generator)
-    X_f = problem.forget.draw(forget_samples, generator)
-
-    def inputs(X: Batch) -> Inputs:
-        x = (part.x for part in X.split(BATCH))
-        return input_matrices(problem.model, x, len(X), max_patches, generator, window=window, dtype=dtype)
-
-    problem.model.eval()
-    return inputs(X_r), inputs(X_f)
+    """A_r and A_f of every layer, of at most so many samples, precise enough for P at any of ``alphas``."""
+    if min(alphas) < 0:
+        raise InputError("svd-forgetting: alpha_r and alpha_f must be at least 0")
+    well_conditioned = all(1e-4 <= alpha <= 1e4 or alpha == 0 for alpha in alphas)
+    dtype = torch.float32 if well_conditioned else torch.float64
+    return retain_and_forget_inputs(problem, sampling, most, problem.generator("svd-forgetting"), dtype)
 
 
 @method(
@@ -138,12 +104,11 @@ def svd_forgetting(
     window: int = 0,
 ) -> nn.Module:
     """Deep unlearning at fixed scaling factors (Kodge et al., TMLR 2024): one edit of every weight, no gradients."""
-    model = problem.model
-    A_r, A_f = collect(problem, retain_per_class, forget_samples, max_patches, window, alpha_r, alpha_f)
-    W = weight_matrices(model, A_r)
+    A_r, A_f = collect(problem, Sampling(retain_per_class, forget_samples, max_patches, window), alpha_r, alpha_f)
+    W = weight_matrices(problem.model, A_r)
     W_free = needless(W, projectors(A_r, alpha_r))
-    model.load_state_dict(updated(model, W, W_free, projectors(A_f, alpha_f)), strict=False)
-    return model
+    problem.model.load_state_dict(updated(problem.model, W, W_free, projectors(A_f, alpha_f)), strict=False)
+    return problem.model
 
 
 @method(
@@ -163,11 +128,10 @@ def svd_forgetting_search(
     prune: bool = True,
 ) -> nn.Module:
     """Deep unlearning with the paper's Algorithm 1: the scaling factors by a grid search on the selection split."""
-    model = problem.model
-    A_r, A_f = collect(problem, retain_per_class, forget_samples, max_patches, window, *ALPHA_R, *ALPHA_F)
-    W = weight_matrices(model, A_r)
+    A_r, A_f = collect(problem, Sampling(retain_per_class, forget_samples, max_patches, window), *ALPHA_R, *ALPHA_F)
+    W = weight_matrices(problem.model, A_r)
     P_f = cache(lambda alpha_f: projectors(A_f, alpha_f))
-    accuracies = Selection(problem)
+    accuracies = EditedAccuracies(problem)
     best, (acc_r, acc_f) = {}, accuracies({})
     best_score = acc_r * (1 - acc_f)
     for alpha_r in ALPHA_R:
@@ -175,11 +139,11 @@ def svd_forgetting_search(
         for alpha_f in ALPHA_F:
             if prune and alpha_f <= alpha_r / 1000:
                 continue
-            edit = updated(model, W, W_free, P_f(alpha_f))
+            edit = updated(problem.model, W, W_free, P_f(alpha_f))
             acc_r, acc_f = accuracies(edit)
             if acc_r * (1 - acc_f) > best_score:
                 best, best_score = edit, acc_r * (1 - acc_f)
             if prune and (acc_r < best_score or acc_f < 1 / problem.num_classes):
                 break
-    model.load_state_dict(best, strict=False)
-    return model
+    problem.model.load_state_dict(best, strict=False)
+    return problem.model

@@ -62,7 +62,7 @@ def resnet_small(num_classes: int, shape: Shape) -> nn.Module:
 
 def resnet18_cifar(num_classes: int, shape: Shape) -> nn.Module:
     """ResNet-18 (He et al., 2016) for images of 32 x 32: torchvision's, with a 3x3 stem of stride 1 and no pooling."""
-    model = compat.torchvision().models.resnet18(weights=None, num_classes=num_classes)
+    model: nn.Module = compat.torchvision().models.resnet18(weights=None, num_classes=num_classes)
     model.conv1 = nn.Conv2d(shape[0], 64, 3, 1, 1, bias=False)
     model.maxpool = nn.Identity()
     return model
@@ -84,7 +84,8 @@ def vgg11_cifar(num_classes: int, shape: Shape) -> nn.Module:
     model.avgpool = nn.AdaptiveAvgPool2d(1)
     hidden = [layer for _ in range(2) for layer in (nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.5))]
     model.classifier = nn.Sequential(*hidden, nn.Linear(512, num_classes))
-    return model
+    built: nn.Module = model
+    return built
 
 
 def vit_cifar(num_classes: int, shape: Shape) -> nn.Module:
@@ -94,7 +95,8 @@ def vit_cifar(num_classes: int, shape: Shape) -> nn.Module:
     patches of 16 x 16 and images of 224 x 224. An image of 32 x 32 is 64 patches.
     """
     size = {"img_size": tuple(shape[1:]), "patch_size": 4, "in_chans": shape[0]}
-    return compat.timm().create_model("vit_tiny_patch16_224", num_classes=num_classes, **size)
+    model: nn.Module = compat.timm().create_model("vit_tiny_patch16_224", num_classes=num_classes, **size)
+    return model
 
 
 def mlp_toy(num_classes: int, shape: Shape) -> nn.Module:

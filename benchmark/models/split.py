@@ -44,7 +44,7 @@ def shifted(a: Tensor, h: Tensor, target: float) -> Tensor:
 
 def named_layer(model: nn.Module, name: str) -> nn.Module:
     """The module called ``name``; InputError that names the near misses."""
-    found = dict(model.named_modules())
+    found: dict[str, nn.Module] = dict(model.named_modules())
     if name not in found or not name:
         raise unknown("layer", name, (n for n in found if n))
     return found[name]

@@ -1,7 +1,6 @@
 """Training: the one loop that everything shares, and what batches are made of, drawn by and trained with.
 
-Methods import the loop from here; ``sampling``, ``stacking`` and, for generators, ``adversarial``, ``consolidation``
-and ``screening`` are modules of their own.
+Methods import the loop from here, and everything else from the module that has it.
 """
 
 from benchmark.training.loop import (

@@ -161,6 +161,18 @@ def fit(
     optimise(seen, loss, optimiser, before_step=before_step)
 
 
+def train_on_draws(
+    problem: DebiasProblem, draws: Iterable[Draw], lr_scale: float = 1.0, decay_scale: float = 1.0
+) -> nn.Module:
+    """The problem's network, trained in place on draws of the training set by the recipe, and looked at by its watch.
+
+    Errors as ``fit``.
+    """
+    loss = weighted_cross_entropy(problem.model, problem.train)
+    fit(problem, problem.model, draws, loss, watch=problem.watch, lr_scale=lr_scale, decay_scale=decay_scale)
+    return problem.model
+
+
 def _watched(model: nn.Module, items: Iterable[T], steps: int, looks: int, watch: Watch) -> Iterator[T]:
     """The first ``steps`` items; ``watch`` looks when a step at which a look is due has been made."""
     due = {round(look * steps / looks) for look in range(1, looks + 1)}

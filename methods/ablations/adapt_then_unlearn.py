@@ -9,43 +9,22 @@ do as well as the adapted ones is no effect of what the direction means.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, GanProblem, method
-from benchmark.errors import InputError
-from benchmark.training.adversarial import drawn_from, train_gan
-from benchmark.training.consolidation import consolidated
 from benchmark.training.screening import so_many_negatives
-from methods.adapt_then_unlearn import Extrapolated, Tensors, adapted, el2, unlearn
+from methods.adapt_then_unlearn import Tensors, adapt, el2, unlearn
+from methods.adapt_then_unlearn_variants import adapted, extrapolated
 
 # So many negatives.
 
 
-def adapt_to(problem: GanProblem, models: int, negatives: int, steps: int, lam: float) -> dict[str, Tensor]:
-    """``adapt`` of the paper's file with just ``negatives`` negatives for each model; parameters (M, ...)."""
-    if models < 1:
-        raise InputError(f"models must be at least 1, not {models}")
-    found: dict[str, list[Tensor]] = {}
-    start = copy.deepcopy(problem.gan)
-    start.generator.load_state_dict(problem.model.state_dict())
-    ewc = consolidated(start.generator, start.discriminator, lam, problem.generator("fisher"))
-    for m in range(models):
-        gan = copy.deepcopy(start)
-        real = drawn_from(so_many_negatives(problem, negatives, f"negatives {m}"))
-        train_gan(gan, real, problem.recipe, steps, problem.generator(f"adaptation {m}"), penalty=ewc)
-        for name, parameter in gan.average.named_parameters():
-            found.setdefault(name, []).append(parameter.detach())
-    return {name: torch.stack(each) for name, each in found.items()}
-
-
 def adapted_to(problem: GanProblem, models: int, negatives: int, steps: int, lam: float) -> dict[str, Tensor]:
-    """The same, computed once for all methods of this file that ask for them."""
+    """Stage 1 with just ``negatives`` negatives a model, computed once for all methods of this file that ask for it."""
     found = problem.stage(
         "adapted to so many",
-        lambda: adapt_to(problem, models, negatives, steps, lam),
+        lambda: adapt(problem, models, lambda role: so_many_negatives(problem, negatives, role), steps, lam),
         models=models,
         negatives=negatives,
         steps=steps,
@@ -75,8 +54,8 @@ def atu_el2_negatives(
     scale: str = "relative",
 ) -> nn.Module:
     """Adapt then Unlearn, EL2, from just so many negatives for each adapted generator."""
-    models_of = adapted_to(problem, models, negatives, adapt_steps, lam)
-    return unlearn(problem, models_of, lambda d: el2(d, alpha), gamma, images, steps, scale)
+    theta_N = adapted_to(problem, models, negatives, adapt_steps, lam)
+    return unlearn(problem, theta_N, lambda d: el2(d, alpha), gamma, images, steps, scale)
 
 
 @method(
@@ -99,21 +78,14 @@ def extrapolation_negatives(
     return extrapolated(problem, adapted_to(problem, models, negatives, adapt_steps, lam), s)
 
 
-def extrapolated(problem: GanProblem, models_of: Tensors, s: float) -> nn.Module:
-    """theta_G + s (mean theta_N - theta_G)."""
-    theta = dict(problem.model.named_parameters())
-    direction = {name: each.mean(0) - theta[name].detach() for name, each in models_of.items()}
-    return Extrapolated(problem.model, direction, s)
-
-
 # Somewhere else as far away.
 
 
-def elsewhere(problem: GanProblem, models_of: Tensors) -> dict[str, Tensor]:
+def elsewhere(problem: GanProblem, models: Tensors) -> dict[str, Tensor]:
     """theta_G + P_l (theta_N,l - theta_G,l) for each tensor l (M, ...): P_l permutes entries and draws signs."""
     rng, theta = problem.generator("elsewhere"), dict(problem.model.named_parameters())
     found = {}
-    for name, each in models_of.items():
+    for name, each in models.items():
         start, size = theta[name].detach(), theta[name].numel()
         order, signs = torch.randperm(size, generator=rng), torch.randint(2, (size,), generator=rng) * 2 - 1
         way = (each - start).flatten(1)[:, order.to(each.device)] * signs.to(each)
@@ -142,8 +114,8 @@ def atu_el2_random(
     scale: str = "relative",
 ) -> nn.Module:
     """Adapt then Unlearn, EL2, away from places that are as far as the adapted generators, in a random direction."""
-    models_of = elsewhere(problem, adapted(problem, models, adapt_images, adapt_steps, lam))
-    return unlearn(problem, models_of, lambda d: el2(d, alpha), gamma, images, steps, scale)
+    theta_N = elsewhere(problem, adapted(problem, models, adapt_images, adapt_steps, lam))
+    return unlearn(problem, theta_N, lambda d: el2(d, alpha), gamma, images, steps, scale)
 
 
 @method(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.contracts import Access, DebiasProblem, method
 from benchmark.errors import InputError
-from benchmark.training.sampling import Draw, GroupTable, fit, joined, known_groups, weighted_cross_entropy
+from benchmark.training.sampling import Draw, GroupTable, joined, known_groups, train_on_draws
 from methods.gerne import draws, extrapolated, extrapolation_factor, less_biased, pseudo_groups
 
 #: How the steps of a training run are drawn: (groups, c, beta, samples a class, generator) -> draws, for ever.
@@ -58,13 +58,6 @@ def check_c(name: str, c: float) -> None:
         raise InputError(f"{name}: c must be above 0 and at most 1, not {c}")
 
 
-def train(problem: DebiasProblem, items: Iterator[Draw], lr_scale: float, decay_scale: float) -> nn.Module:
-    """The problem's network, trained on ``items`` and looked at by its watch."""
-    loss = weighted_cross_entropy(problem.model, problem.train)
-    fit(problem, problem.model, items, loss, watch=problem.watch, lr_scale=lr_scale, decay_scale=decay_scale)
-    return problem.model
-
-
 def extrapolate(
     problem: DebiasProblem, steps: Steps, c: float, s: float, t: float, lr_scale: float, decay_scale: float
 ) -> nn.Module:
@@ -75,7 +68,7 @@ def extrapolate(
     else:
         table, beta = pseudo_groups(problem, t, lr_scale, decay_scale), s / c - 1
     items = steps(table, c, beta, problem.recipe.per_class, problem.generator("batches"))
-    return train(problem, items, lr_scale, decay_scale)
+    return train_on_draws(problem, items, lr_scale, decay_scale)
 
 
 @method(
@@ -98,7 +91,7 @@ def gerne_unbounded(
     known = problem.attributes_known
     table = known_groups(problem) if known else pseudo_groups(problem, t, lr_scale, decay_scale)
     items = draws(table, c, beta, problem.recipe.per_class, problem.generator("batches"))
-    return train(problem, items, lr_scale, decay_scale)
+    return train_on_draws(problem, items, lr_scale, decay_scale)
 
 
 @method(

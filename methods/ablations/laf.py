@@ -13,14 +13,13 @@ in 256 dimensions it depends on how the covariance is shrunk. No noise is drawn:
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
 from benchmark.contracts import Access, ForgetProblem, method
 from benchmark.errors import InputError
-from methods.laf import VAE, Settings, fit_vae, representations, unlearn
+from benchmark.training.curves import with_curves
+from methods.laf import AutoEncoder, Settings, autoencoder, representations, unlearn
 
 
 class Gaussian(nn.Module):
@@ -56,25 +55,11 @@ class Gaussian(nn.Module):
         return (self.mean + (codes * self.kept) @ self.directions.T,)
 
 
-def as_vae(h: Gaussian) -> VAE:
-    """A Gaussian where Step 2 takes a VAE, of which it uses h(e, generator)[0] alone."""
-    return cast(VAE, h)
-
-
-def check(name: str, s: Settings) -> None:
-    """InputError for hyper-parameters that mean nothing."""
-    if min(s.latent_dim, s.batch_size, s.vae_batch_size) < 1 or min(s.epochs, s.vae_epochs) < 0 or s.temperature <= 0:
-        raise InputError(
-            f"{name}: latent_dim and batch sizes must be at least 1, epochs at least 0, temperature above 0"
-        )
-
-
-def unlearnt(problem: ForgetProblem, h: VAE, h_f: VAE, e_r: Tensor, e_f: Tensor, s: Settings) -> nn.Module:
-    """The problem's model after Step 2 with the densities h and h_f; its ``curves`` are the mean losses."""
-    curve = unlearn(problem, h, h_f, e_r, e_f, s)
-    curves = {"unlearn": [L_UE for L_UE, _ in curve], "align": [L_RA for _, L_RA in curve]}
-    setattr(problem.model, "curves", curves)  # noqa: B010 - for mypy
-    return problem.model
+def unlearnt(
+    problem: ForgetProblem, h: AutoEncoder, h_f: AutoEncoder, e_r: Tensor, e_f: Tensor, s: Settings
+) -> nn.Module:
+    """The problem's model after step 2 with the densities h and h_f; its ``curves`` are the mean losses."""
+    return with_curves(problem.model, unlearn(problem, h, h_f, e_r, e_f, s))
 
 
 @method("laf+gaussian", tasks="label-free-forget", paper="arXiv:2404.00506", access=Access(retain="x", forget="x"))
@@ -90,11 +75,11 @@ def laf_gaussian(
 ) -> nn.Module:
     """LAF with Gaussians in closed form, of ``latent_dim`` principal directions, in place of the auto-encoders."""
     s = Settings(epochs, lr_unlearn, lr_align, temperature, latent_dim, 0, 0.0, batch_size, batch_size)
-    check("laf+gaussian", s)
+    s.check("laf+gaussian")
     model = problem.model.eval()
     e_r, e_f = representations(model, problem.retain), representations(model, problem.forget)
     h, h_f = Gaussian(torch.cat([e_r, e_f]), latent_dim), Gaussian(e_f, latent_dim)
-    return unlearnt(problem, as_vae(h), as_vae(h_f), e_r, e_f, s)
+    return unlearnt(problem, h, h_f, e_r, e_f, s)
 
 
 @method("laf+retain-vae", tasks="label-free-forget", paper="arXiv:2404.00506", access=Access(retain="x", forget="x"))
@@ -113,9 +98,9 @@ def laf_retain_vae(
 ) -> nn.Module:
     """LAF whose auto-encoder h is fitted on the retain set and not on all data, which stand for it in the paper."""
     s = Settings(epochs, lr_unlearn, lr_align, temperature, latent_dim, vae_epochs, vae_lr, batch_size, vae_batch_size)
-    check("laf+retain-vae", s)
+    s.check("laf+retain-vae")
     model = problem.model.eval()
     e_r, e_f = representations(model, problem.retain), representations(model, problem.forget)
-    h, _ = fit_vae(problem, "h", e_r, s)
-    h_f, _ = fit_vae(problem, "h_f", e_f, s)
+    h, _ = autoencoder(problem, "h", e_r, s)
+    h_f, _ = autoencoder(problem, "h_f", e_f, s)
     return unlearnt(problem, h, h_f, e_r, e_f, s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,7 +36,7 @@ def rr_clarc_unfrozen(
     if lam < 0:
         raise InputError(f"lam must be at least 0, not {lam}")
     if depth == "linear":
-        return rr_clarc.corrected(problem, lam=lam, concept="signal", lr=lr, epochs=epochs, batch_size=batch_size)
+        return rr_clarc.rr_clarc(problem, lam=lam, lr=lr, epochs=epochs, batch_size=batch_size)
     corrector = Corrector(problem, whole=True)
     h = corrector.concept("signal").h.to(problem.device)
     loss = _Loss(problem, corrector.head, h, lam)
@@ -57,10 +56,11 @@ class _Loss:
         self.generator = problem.generator("annotation")
 
     def __call__(self, a: Tensor, y: Tensor) -> Tensor:
-        logits = self.head(a)
-        weighed = rr_clarc.annotated(logits, y, "signs", self.biased, self.generator)
-        (gradient,) = torch.autograd.grad(weighed.sum(), a, create_graph=True)
-        return F.cross_entropy(logits, y, self.weights) + self.lam * rr_clarc.penalty(gradient, self.h, "l2", True)
+        logits, L_RR = rr_clarc.right_for_the_right_reasons(self.head, a, y, self.h, self._weighed)
+        return F.cross_entropy(logits, y, self.weights) + self.lam * L_RR
+
+    def _weighed(self, logits: Tensor, y: Tensor) -> Tensor:
+        return rr_clarc.annotated(logits, y, "signs", self.biased, self.generator)
 
 
 def _train_all(problem: BiasProblem, body: nn.Module, loss: _Loss, *, lr: float, epochs: int, batch_size: int) -> None:

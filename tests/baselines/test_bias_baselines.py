@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.clarc import a_clarc, p_clarc, p_clarc_finetuned
-from baselines.correction import balanced, dfr, finetune, l2_regression, logit_mask, retrain
+from baselines.correction import balanced, dfr, finetune, logit_mask, retrain
 from baselines.references import LogitMask, original
 from baselines.rrr import masked_share, rrr
-from baselines.two_stage import refit
 from benchmark.concepts import correction
 from benchmark.concepts.correction import Corrector
 from benchmark.concepts.vectors import Concept, pooled
@@ -262,31 +261,6 @@ def test_dfr_refuses_a_penalty_of_nothing(make_bias_problem: MakeBiasProblem) ->
     for reg in (0.0, -1.0):
         with pytest.raises(InputError, match="reg must be above 0"):
             dfr(make_bias_problem(), reg=reg)
-
-
-def refitted(classes: int, reg: float) -> tuple[nn.Linear, Tensor, Tensor]:
-    """A layer fitted to features that tell classes apart, the features, and labels."""
-    rng = torch.Generator().manual_seed(0)
-    labels = torch.arange(60) % classes
-    features = torch.randn(60, 3, generator=rng) + 2 * F.one_hot(labels, 3)
-    layer = nn.Linear(3, classes)
-    refit(layer, features, labels, torch.ones(60, dtype=torch.float64), reg, l2_regression)
-    return layer, features, labels
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_two_classes_have_a_row_each(classes: int) -> None:
-    """scikit-learn gives one row for two classes."""
-    layer, features, labels = refitted(classes, 0.1)
-    assert float((layer(features).argmax(1) == labels).float().mean()) > 0.75
-    assert not torch.equal(layer.weight[0], layer.weight[1])
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("reg", [0.1, 1.0])
-def test_l2_regression_is_at_the_minimum(classes: int, reg: float) -> None:
-    layer, features, labels = refitted(classes, reg)
-    assert objective(layer, features, labels, torch.ones(60).double(), reg).abs().max() < 2e-3
 
 
 # ClArC.

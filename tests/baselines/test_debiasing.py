@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
@@ -17,13 +16,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from baselines import balancing, two_stage
+from baselines import balancing, jtt, two_stage
 from baselines.balanced_softmax import balanced_softmax, balanced_softmax_loss
-from baselines.erm import bias_amplified, erm, generalised_cross_entropy, unbiased
+from baselines.erm import bias_amplified, erm, generalised_cross_entropy, train_erm, unbiased
 from baselines.groupdro import RobustLoss, groupdro
 from baselines.lff import RelativeDifficulty, lff
 from baselines.lisa import Partners, lisa, pairs, partners_of
@@ -43,6 +40,7 @@ from benchmark.running.records import Cell
 from benchmark.tasks import TASKS
 from benchmark.tasks.debias import Debias
 from benchmark.timing import Stopwatch
+from benchmark.training.last_layer import last_layer, outputs
 from benchmark.training.sampling import Draw, GroupTable, weighted_cross_entropy
 
 SEED = 103
@@ -212,7 +210,7 @@ def close(one: nn.Module, other: nn.Module, rtol: float = 1e-4, atol: float = 1e
 
 METHODS_IN_THE_PLANE: dict[str, Callable[..., nn.Module]] = {
     "erm": erm, "mixup": mixup, "lisa": lisa, "groupdro": groupdro, "balanced-softmax": balanced_softmax,
-    "crt": two_stage.crt, "jtt": two_stage.jtt, "lff": lff, "bias-amplified": bias_amplified,
+    "crt": two_stage.crt, "jtt": jtt.jtt, "lff": lff, "bias-amplified": bias_amplified,
 }  # fmt: skip
 
 
@@ -284,7 +282,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Draw]]:
     """The first draws of a method that is a matter of its draws alone."""
 
     def first(method: Callable[..., Any], given: DebiasProblem, n: int = 1, **parameters: Any) -> list[Draw]:
-        monkeypatch.setattr(balancing, "train", lambda problem, items, lr_scale, decay_scale: list(islice(items, n)))
+        monkeypatch.setattr(
+            balancing, "train_on_draws", lambda problem, items, lr_scale, decay_scale: list(islice(items, n))
+        )
         found: list[Draw] = method(given, **parameters)
         return found
 
@@ -593,7 +593,7 @@ def test_balanced_softmax_expects_the_classes_proportions() -> None:
 def test_crt_trains_the_last_layer_alone() -> None:
     given, twin = problem(norm=True), problem(norm=True)
     result = two_stage.crt(given)
-    two_stage.train_erm(twin, twin.model, 1.0, 1.0)
+    train_erm(twin, twin.model, 1.0, 1.0)
     assert all(same(own, other) for own, other in zip(result[:-1], twin.model[:-1], strict=True))  # type: ignore[index]
     assert not same(result[-1], twin.model[-1])  # type: ignore[index]
     assert float(result[1].running_mean.abs().max()) > 0  # type: ignore[index]
@@ -602,9 +602,9 @@ def test_crt_trains_the_last_layer_alone() -> None:
 def test_crt_starts_its_last_layer_anew_and_balances_the_classes() -> None:
     given, twin = problem([[180, 20], [5, 5]], steps=5), problem([[180, 20], [5, 5]], steps=5)
     two_stage.crt(given)
-    two_stage.train_erm(twin, twin.model, 1.0, 1.0)
-    layer = two_stage.last_layer(twin.fresh_model("head"))
-    _, features = two_stage.outputs(twin.model, twin.train)
+    train_erm(twin, twin.model, 1.0, 1.0)
+    layer = last_layer(twin.fresh_model("head"))
+    _, features = outputs(twin.model, twin.train)
     labels = twin.train.everything().y
     table, rng = GroupTable(labels, (2, 1)), twin.generator("balanced batches")
     optimiser = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
@@ -614,27 +614,17 @@ def test_crt_starts_its_last_layer_anew_and_balances_the_classes() -> None:
         optimiser.zero_grad()
         F.cross_entropy(layer(features[index]), labels[index]).backward()
         optimiser.step()
-    close(two_stage.last_layer(given.model), layer)
-
-
-def test_outputs_are_those_of_evaluation_mode() -> None:
-    given = problem(norm=True)
-    given.model.append(nn.Dropout(0.5))  # type: ignore[operator]
-    x = given.train.everything().x
-    logits, features = two_stage.outputs(given.model, given.train)
-    expected = given.model.eval()(x)
-    torch.testing.assert_close(logits, expected)
-    torch.testing.assert_close(two_stage.last_layer(given.model)(features), expected)
+    close(last_layer(given.model), layer)
 
 
 def test_jtt_with_weight_one_is_erm() -> None:
-    assert same(two_stage.jtt(problem(), upweight=1.0), erm(problem()))
-    assert not same(two_stage.jtt(problem(), upweight=10.0), erm(problem()))
+    assert same(jtt.jtt(problem(), upweight=1.0), erm(problem()))
+    assert not same(jtt.jtt(problem(), upweight=10.0), erm(problem()))
 
 
 def test_upweighted_samples() -> None:
     wrong = torch.arange(50) < 10
-    weights = two_stage.upweighted(wrong, 6.0)
+    weights = jtt.upweighted(wrong, 6.0)
     torch.testing.assert_close(weights, torch.where(wrong, 6.0, 1.0) / 2)
     assert float(weights.mean()) == pytest.approx(1.0)
 
@@ -643,8 +633,8 @@ def test_jtt_is_descent_on_the_weighted_loss(monkeypatch: pytest.MonkeyPatch) ->
     given, twin = problem(steps=5), problem(steps=5)
     batch = twin.train.everything()
     x, y, wrong = batch.x, batch.y, batch.y != batch.a
-    monkeypatch.setattr(two_stage, "misclassified", lambda *arguments: wrong)
-    two_stage.jtt(given, upweight=6.0)
+    monkeypatch.setattr(jtt, "misclassified", lambda *arguments: wrong)
+    jtt.jtt(given, upweight=6.0)
     weights, rng = torch.where(wrong, 6.0, 1.0) / (1 + 5 * 40 / 200), twin.generator("batches")
     optimiser = torch.optim.SGD(twin.model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
     for _ in range(5):
@@ -658,9 +648,9 @@ def test_jtt_is_descent_on_the_weighted_loss(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("identify_for", "steps"), [(0.5, 5), (1.0, 10), (0.01, 1)])
 def test_jtt_s_error_set(identify_for: float, steps: int) -> None:
     given, twin = problem(), problem()
-    wrong = two_stage.misclassified(given, identify_for, 1.0, 1.0)
+    wrong = jtt.misclassified(given, identify_for, 1.0, 1.0)
     other = twin.fresh_model("identification")
-    two_stage.train_erm(twin, other, 1.0, 1.0, steps)
+    train_erm(twin, other, 1.0, 1.0, steps)
     batch = twin.train.everything()
     assert torch.equal(wrong, other.eval()(batch.x).argmax(1) != batch.y)
     assert same(given.model, problem().model)  # the network to be trained is another one
@@ -669,89 +659,22 @@ def test_jtt_s_error_set(identify_for: float, steps: int) -> None:
 @pytest.mark.parametrize("arguments", [{"identify_for": 0.0}, {"identify_for": 1.1}, {"upweight": 0.0}])
 def test_jtt_refuses_what_makes_no_sense(arguments: dict[str, float]) -> None:
     with pytest.raises(InputError, match="jtt"):
-        two_stage.jtt(problem(), **arguments)
+        jtt.jtt(problem(), **arguments)
 
 
-def cloud(groups: list[int], classes: list[int], width: int = 5) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (N, width), labels and groups; ``groups[g]`` samples of the group g, which is of ``classes[g]``."""
-    rng = torch.Generator().manual_seed(7)
-    group = torch.tensor([g for g, n in enumerate(groups) for _ in range(n)])
-    centres = 1.5 * torch.randn(len(groups), width, generator=rng)
-    spread = torch.rand(width, generator=rng) * 5
-    x = (centres[group] + torch.randn(len(group), width, generator=rng)) * spread + 3
-    return x, torch.tensor(classes)[group], group
-
-
-@pytest.mark.parametrize("classes", [[0, 0, 1, 1], [0, 1, 2, 2]])
-@pytest.mark.parametrize("reg", [0.01, 0.1])
-def test_l1_regression_is_optimal(classes: list[int], reg: float) -> None:
-    """The subgradient of weighted mean loss + reg ||W||_1 has a zero: that is what C stands for."""
-    x, y, group = cloud([400, 20, 30, 150], classes)
-    x = ((x - x.mean(0)) / x.std(0)).double()
-    weights = two_stage.equal_groups(group)
-    W, b = (t.requires_grad_() for t in two_stage.l1_regression(x, y, weights, reg))
-    loss = (weights * F.cross_entropy(x @ W.T + b, y, reduction="none")).sum() / weights.sum()
-    by_weight, by_bias = torch.autograd.grad(loss, [W, b])
-    own = W.detach()
-    assert (by_weight[own != 0] + reg * own[own != 0].sign()).abs().max() < 0.02 * reg
-    assert (by_weight[own == 0].abs() <= 1.02 * reg).all()
-    assert by_bias.abs().max() < 1e-3
-    assert (own != 0).any()
-
-
-def test_groups_weigh_the_same_however_many_samples_they_have() -> None:
-    x, y, group = cloud([60, 20, 30, 50], [0, 0, 1, 1])
-    times = torch.where(group == 2, 10, 1)
-    more = [t.repeat_interleave(times, 0) for t in (x.double() / 10, y, group)]
-    one = two_stage.l1_regression(x.double() / 10, y, two_stage.equal_groups(group), 0.01)
-    other = two_stage.l1_regression(more[0], more[1], two_stage.equal_groups(more[2]), 0.01)
-    torch.testing.assert_close(one, other, rtol=0.02, atol=0.01)
-    plain = two_stage.l1_regression(more[0], more[1], torch.ones(len(more[1])).double(), 0.01)
-    assert (plain[1] - one[1]).abs().max() > 0.05
-    totals = torch.zeros(4).double().index_add(0, more[2], two_stage.equal_groups(more[2]))
-    torch.testing.assert_close(totals, totals[:1].expand(4))
-
-
-@pytest.mark.parametrize("classes", [[0, 0, 1, 1], [0, 1, 2, 2]])
-def test_standardisation_is_folded_into_the_layer(classes: list[int]) -> None:
-    x, y, group = cloud([80, 20, 30, 60], classes)
-    x[:, 1] = 4.0  # a feature that is always the same
-    layer = nn.Linear(5, len(set(classes)))
-    two_stage.refit(layer, x, y, two_stage.equal_groups(group), 0.05)
-    scaler = StandardScaler().fit(x.double().numpy())
-    weights = two_stage.equal_groups(group).numpy()
-    model = LogisticRegression(
-        C=1 / (0.05 * weights.sum()), l1_ratio=1.0, solver="saga", max_iter=1_000, random_state=0
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.fit(scaler.transform(x.double().numpy()), y.numpy(), weights)
-    expected = torch.from_numpy(model.decision_function(scaler.transform(x.double().numpy()))).float()
-    logits = layer(x).detach()
-    found = logits if logits.shape[1] > 2 else logits[:, 1] - logits[:, 0]
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_rows_of_classes_without_a_sample_are_kept() -> None:
-    x, y, group = cloud([40, 20, 30], [0, 2, 2])
-    layer = nn.Linear(5, 4)
-    before = copy.deepcopy(layer)
-    two_stage.refit(layer, x, y, two_stage.equal_groups(group), 0.05)
-    for row in (1, 3):
-        assert torch.equal(layer.weight[row], before.weight[row])
-        assert torch.equal(layer.bias[row], before.bias[row])
-    assert not torch.equal(layer.weight[[0, 2]], before.weight[[0, 2]])
-    two_stage.refit(
-        layer, x[y == 2], y[y == 2], torch.ones(int((y == 2).sum())).double(), 0.05
-    )  # one class: nothing to be told apart
-    assert torch.equal(layer.weight[[1, 3]], before.weight[[1, 3]])
+def test_groups_have_the_same_total_weight() -> None:
+    groups = torch.tensor([0] * 60 + [1] * 20 + [3] * 30)
+    weights = two_stage.equal_groups(groups)
+    totals = torch.zeros(4).double().index_add(0, groups, weights)
+    torch.testing.assert_close(totals, torch.tensor([20.0, 20, 0, 20]).double())
+    assert float(weights.max()) == 1
 
 
 @pytest.mark.parametrize("validation", [SKEWED, [[40, 3], [0, 60]], [[0, 30], [0, 0]]])
 def test_dfr_refits_the_last_layer_alone(validation: list[list[int]]) -> None:
     given, twin = problem(validation=validation, norm=True), problem(norm=True)
     result = two_stage.dfr(given, reg=0.01)
-    two_stage.train_erm(twin, twin.model, 1.0, 1.0)
+    train_erm(twin, twin.model, 1.0, 1.0)
     assert all(same(own, other) for own, other in zip(result[:-1], twin.model[:-1], strict=True))  # type: ignore[index]
     kept = same(result[-1], twin.model[-1])  # type: ignore[index]
     assert kept == (sum(validation[1]) == 0)
@@ -784,7 +707,6 @@ def test_crt_and_dfr_share_their_first_stage(
 ) -> None:
     alone, _ = run("dfr", scenario("debias-known"), elsewhere("alone"))
     trained: list[float] = []
-    train_erm = two_stage.train_erm
 
     def counted(problem: DebiasProblem, model: nn.Module, lr_scale: float, *arguments: Any) -> None:
         trained.append(lr_scale)

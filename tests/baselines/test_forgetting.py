@@ -16,12 +16,12 @@ from torch import Tensor, nn
 import benchmark
 from baselines import ascent, boundary_shrink, distillation, last_layers, mixing, random_label, ssd, unsir
 from baselines.references import LogitMask
-from benchmark.contracts import Access, ForgetProblem, Ledger
+from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.views import Samples, View
 from benchmark.discovery.methods import METHODS, load
 from benchmark.models.surgery import state_hash, weight_layers
 from benchmark.seeding import generator, seed_globals
-from benchmark.training import Recipe, train_classifier
+from benchmark.training import train_classifier
 
 BASELINES = sorted(i.name for i in METHODS.values() if "class-forget" in i.tasks and i.kind == "baseline")
 EVERYTHING = Access(retain="xy", forget="xy", selection="xy")

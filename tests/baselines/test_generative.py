@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from baselines import generative
 from baselines.generative import (
-    Rejecting,
     cf_k,
     eu_k,
     ewc,
@@ -22,11 +21,11 @@ from baselines.generative import (
     gradient_ascent,
     l1_sparse,
     last_tensors,
-    rejection,
     retrain,
     trained_on,
     view_images,
 )
+from baselines.rejection import Rejecting, rejection
 from benchmark.contracts import Access, GanProblem, GanRecipe, Ledger
 from benchmark.discovery.methods import METHODS, load
 from benchmark.errors import AccessViolation, DivergenceError, InputError

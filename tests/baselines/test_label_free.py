@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 import benchmark
 from baselines import boundary_shrink, distillation, scrub, sisa, unroll_sgd
-from benchmark.contracts import Access, ForgetProblem, Ledger
+from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.views import Samples, View
 from benchmark.discovery.methods import METHODS, load
 from benchmark.errors import InputError
 from benchmark.models.surgery import SplitClassifier, head, logits_and_features, representation, state_hash
 from benchmark.seeding import generator, seed_globals
-from benchmark.training import Recipe, train_classifier
+from benchmark.training import train_classifier
 
 NAMES = sorted(
     info.name for info in METHODS.values() if "label-free-forget" in info.tasks and info.module.startswith("baselines.")

@@ -15,24 +15,13 @@ from torch import Tensor, nn
 from baselines.generative import finetune
 from benchmark.contracts import Access, GanProblem, Ledger
 from benchmark.errors import InputError
+from benchmark.models.extrapolation import Extrapolated
 from benchmark.models.surgery import state_hash
 from benchmark.training.adversarial import drawn_from, train_gan
-from benchmark.training.screening import positives
+from benchmark.training.screening import negatives, positives
 from methods import adapt_then_unlearn as module
-from methods.adapt_then_unlearn import (
-    SCALES,
-    Distance,
-    Extrapolated,
-    adapt,
-    atu_el2,
-    atu_il2,
-    atu_nl2,
-    el2,
-    extrapolation,
-    il2,
-    nl2,
-    unlearn,
-)
+from methods.adapt_then_unlearn import SCALES, Distance, adapt, el2, il2, nl2, unlearn
+from methods.adapt_then_unlearn_variants import atu_el2, atu_il2, atu_nl2, extrapolation
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "adapt_then_unlearn.json").read_text())
 ENTRIES: dict[str, Callable[..., nn.Module]] = {"atu-il2": atu_il2, "atu-nl2": atu_nl2, "atu-el2": atu_el2}
@@ -58,6 +47,11 @@ def parameters(network: nn.Module) -> dict[str, Tensor]:
 
 def equal(one: Tensors, other: Tensors) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def stage_one(problem: GanProblem, models: int, images: int, steps: int, lam: float) -> dict[str, Tensor]:
+    """Models adapted to the negatives among so many images each."""
+    return adapt(problem, models, lambda role: negatives(problem, images, role), steps, lam)
 
 
 # Golden numbers.
@@ -211,7 +205,7 @@ def negatives_of(problem: GanProblem, images: int, role: str) -> Tensor:
 
 @EVERY_KIND
 def test_without_consolidation_stage_one_is_plain_adaptation(kind: str, make_gan_problem: Make) -> None:
-    found = adapt(make_gan_problem(kind), 2, 40, 5, 0.0)
+    found = stage_one(make_gan_problem(kind), 2, 40, 5, 0.0)
     for m in range(2):
         problem = make_gan_problem(kind)
         gan = copy.deepcopy(problem.gan)
@@ -256,7 +250,7 @@ def test_both_stages_go_on_from_the_moments(kind: str, make_gan_problem: Make) -
     forgetful = make_gan_problem(kind)
     assert forgetful.gan.moments
     forgetful.gan.moments = {}
-    one, other = (adapt(problem, 1, 40, 2, 0.0) for problem in (make_gan_problem(kind), forgetful))
+    one, other = (stage_one(problem, 1, 40, 2, 0.0) for problem in (make_gan_problem(kind), forgetful))
     assert not equal(one, other)
     kept, lost = make_gan_problem(kind), make_gan_problem(kind)
     lost.gan.moments = {}
@@ -277,7 +271,7 @@ def test_positives_are_of_the_averaged_generator_and_the_negatives_are_none_of_t
 def test_stage_one_leaves_the_problem_as_it_was(make_gan_problem: Make) -> None:
     problem = make_gan_problem()
     before, moments = state_hash(problem.gan), {name: t.clone() for name, t in problem.gan.moments.items()}
-    adapt(problem, 2, 40, 3, 1.0)
+    stage_one(problem, 2, 40, 3, 1.0)
     assert state_hash(problem.gan) == before
     assert equal(problem.gan.moments, moments)
     assert not problem.model.training
@@ -287,7 +281,7 @@ def test_consolidation_holds_the_adapted_models_back(make_gan_problem: Make) -> 
     theta = parameters(make_gan_problem().model)
 
     def gone(lam: float) -> float:
-        found = adapt(make_gan_problem(), 1, 100, 30, lam)
+        found = stage_one(make_gan_problem(), 1, 100, 30, lam)
         return sum(float((found[name][0] - theta[name]).square().sum()) for name in theta)
 
     assert gone(1e6) < 0.5 * gone(0.0)
@@ -353,7 +347,7 @@ def test_it_is_the_same_every_time(name: str, make_gan_problem: Make) -> None:
 
 
 def adapted_mean(problem: GanProblem, lam: float = 1.0) -> dict[str, Tensor]:
-    found = adapt(problem, QUICK["models"], QUICK["adapt_images"], QUICK["adapt_steps"], lam)
+    found = stage_one(problem, QUICK["models"], QUICK["adapt_images"], QUICK["adapt_steps"], lam)
     return {name: each.mean(0) for name, each in found.items()}
 
 
@@ -397,7 +391,7 @@ ADAPTED: dict[str, Tensor] = {}
 def adapted_models(make_gan_problem: Make) -> dict[str, Tensor]:
     """Two models adapted to the two modes."""
     if not ADAPTED:
-        ADAPTED.update(adapt(make_gan_problem(), 2, 300, 150, 1.0))
+        ADAPTED.update(stage_one(make_gan_problem(), 2, 300, 150, 1.0))
     return ADAPTED
 
 

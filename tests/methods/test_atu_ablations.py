@@ -12,19 +12,21 @@ from torch import Tensor, nn
 from benchmark.contracts import GanProblem, Ledger
 from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError
+from benchmark.models.extrapolation import Extrapolated
 from benchmark.models.surgery import state_hash
 from benchmark.suites.definition import methods_of
 from benchmark.training import screening
 from benchmark.training.screening import ROUND, screened, so_many_negatives
 from methods.ablations.adapt_then_unlearn import (
-    adapt_to,
+    adapted_to,
     atu_el2_negatives,
     atu_el2_random,
     elsewhere,
     extrapolation_negatives,
     extrapolation_random,
 )
-from methods.adapt_then_unlearn import Distance, Extrapolated, adapt, atu_el2
+from methods.adapt_then_unlearn import Distance
+from methods.adapt_then_unlearn_variants import adapted, atu_el2
 
 ENTRIES: dict[str, Callable[..., nn.Module]] = {
     "atu-el2+negatives": atu_el2_negatives,
@@ -86,19 +88,19 @@ def test_all_negatives_of_a_round_give_the_models_of_the_paper_s_file(make_gan_p
     """With as many negatives as the paper's file has found, a model is the same."""
     sizes = {len(screened(make_gan_problem(), ROUND, f"negatives {m}")[0]) for m in range(2)}
     first = len(screened(make_gan_problem(), ROUND, "negatives 0")[0])
-    one = adapt_to(make_gan_problem(), 1, first, 3, 1.0)
-    other = adapt(make_gan_problem(), 1, ROUND, 3, 1.0)
+    one = adapted_to(make_gan_problem(), 1, first, 3, 1.0)
+    other = adapted(make_gan_problem(), 1, ROUND, 3, 1.0)
     assert all(torch.equal(one[name], other[name]) for name in other)
-    fewer = adapt_to(make_gan_problem(), 1, min(sizes) // 2, 3, 1.0)
+    fewer = adapted_to(make_gan_problem(), 1, min(sizes) // 2, 3, 1.0)
     assert any(not torch.equal(fewer[name], other[name]) for name in other)
-    two = adapt_to(make_gan_problem(), 2, 5, 3, 0.0)
+    two = adapted_to(make_gan_problem(), 2, 5, 3, 0.0)
     assert all(len(each) == 2 for each in two.values())
     assert any(not torch.equal(*each) for each in two.values())
 
 
 def test_no_model_is_refused(make_gan_problem: Make) -> None:
     with pytest.raises(InputError, match="models must be at least 1, not 0"):
-        adapt_to(make_gan_problem(), 0, 5, 3, 1.0)
+        adapted_to(make_gan_problem(), 0, 5, 3, 1.0)
 
 
 # Somewhere else.
@@ -106,7 +108,7 @@ def test_no_model_is_refused(make_gan_problem: Make) -> None:
 
 def test_elsewhere_is_as_far_and_no_direction(make_gan_problem: Make) -> None:
     problem = make_gan_problem()
-    theta, models = theta_of(problem), adapt(problem, 3, 100, 20, 1.0)
+    theta, models = theta_of(problem), adapted(problem, 3, 100, 20, 1.0)
     moved = elsewhere(problem, models)
     again = elsewhere(make_gan_problem(), models)
     way = {name: each - theta[name] for name, each in models.items()}

@@ -18,6 +18,7 @@ from baselines import balancing
 from benchmark.contracts import Access, DebiasProblem, Ledger, StepRecipe
 from benchmark.data.views import Samples, View
 from benchmark.errors import InputError
+from benchmark.training import sampling
 from benchmark.training.sampling import (
     Draw,
     GroupTable,
@@ -383,6 +384,7 @@ def test_the_biased_network_has_a_tenth_of_the_rate_and_twice_the_decay(monkeypa
         plain_fit(*args, **named)
 
     monkeypatch.setattr(module, "fit", spied)
+    monkeypatch.setattr(sampling, "fit", spied)
     gerne(problem([[90, 10], [10, 90]], known=False), lr_scale=3.0, decay_scale=0.5)
     assert seen == [(pytest.approx(0.3), pytest.approx(1.0)), (3.0, 0.5)]
 

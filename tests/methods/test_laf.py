@@ -25,19 +25,9 @@ from benchmark.models.surgery import SplitClassifier, head, state_hash
 from benchmark.seeding import generator
 from benchmark.training import train_classifier
 from methods import laf as module
-from methods.laf import (
-    VAE,
-    alignment_loss,
-    cosine_distance,
-    extractor_loss,
-    kl_divergence,
-    laf,
-    laf_r,
-    laf_r_few_labels,
-    phi,
-    reconstruction_error,
-    vae_loss,
-)
+from methods.laf import alignment_loss, cosine_distance, extractor_loss, phi
+from methods.laf_autoencoders import VAE, reconstruction_error
+from methods.laf_variants import laf, laf_r, laf_r_few_labels
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "laf.json").read_text())
 ENTRIES: dict[str, Callable[..., nn.Module]] = {"laf": laf, "laf-r": laf_r, "laf-r+few-labels": laf_r_few_labels}
@@ -159,18 +149,6 @@ def test_golden_extractor_loss() -> None:
     agree(extractor_loss(m["r"], m["f"]), expected["L_UE"])
 
 
-def test_golden_vae_loss() -> None:
-    given, expected = golden("laf-3")
-    assert given["kl_weight"] == 0.025  # the default
-    e, rec, mu, logvar = (given[key] for key in ("e", "rec", "mu", "logvar"))
-    agree(reconstruction_error(e, rec).mean(), expected["reconstruction"])
-    agree(kl_divergence(mu, logvar), expected["KL"])
-    agree(vae_loss(e, rec, mu, logvar), expected["loss"])
-    agree(vae_loss(e, rec, mu, logvar, kl_weight=0.0), expected["reconstruction"])
-    single = vae_loss(*(tensor.float() for tensor in (e, rec, mu, logvar)))
-    torch.testing.assert_close(single.double(), double(expected["loss"]), rtol=1e-5, atol=0)
-
-
 def test_phi_grows_from_one_to_below_e() -> None:
     m = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-9, 6, 200, dtype=torch.float64)])
     values = phi(m)
@@ -210,22 +188,6 @@ def test_l_ue_changes_sign_when_the_sets_and_their_auto_encoders_are_swapped() -
     L_UE = extractor_loss(error(h, e_r), error(h_f, e_f))
     assert L_UE != 0
     assert torch.equal(extractor_loss(error(h_f, e_f), error(h, e_r)), -L_UE)
-
-
-def test_the_vae_has_the_published_layers_and_draws_noise_from_its_generator_alone() -> None:
-    h = VAE(256, 8).eval()
-    assert [tuple(p.shape) for p in h.parameters() if p.dim() == 2] == [
-        (128, 256), (32, 128), (8, 32), (8, 32), (32, 8), (128, 32), (256, 128),
-    ]  # fmt: skip
-    e, before = torch.randn(4, 256), torch.random.get_rng_state()
-    rec, mu, logvar = h(e, generator(0, "eps"))
-    again, other = h(e, generator(0, "eps"))[0], h(e, generator(1, "eps"))[0]
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(rec, again)
-    assert not torch.equal(rec, other)
-    assert rec.shape == e.shape
-    assert mu.shape == logvar.shape == (4, 8)
-    assert 0 < rec.min() < rec.max() < 1  # the sigmoid
 
 
 # Step 2 as it runs
@@ -274,8 +236,8 @@ def test_a_pair_of_steps_by_hand(few: Samples) -> None:
     x_r, x_f = problem.retain.everything().x, problem.forget.everything().x
     s = module.Settings(1, 1e-3, 3e-3, 20.0, 8, 1, 1e-3, 1000, 32)
     e_r, e_f = model.extractor(x_r).detach(), model.extractor(x_f).detach()
-    h, _ = module.fit_vae(problem, "h", torch.cat([e_r, e_f]), s)
-    h_f, _ = module.fit_vae(problem, "h_f", e_f, s)
+    h, _ = module.autoencoder(problem, "h", torch.cat([e_r, e_f]), s)
+    h_f, _ = module.autoencoder(problem, "h_f", e_f, s)
     g = problem.generator("laf")
     order_r, order_f = (torch.randperm(len(x), generator=g) for x in (x_r, x_f))
     x_r, x_f, e_r, e_f = x_r[order_r], x_f[order_f], e_r[order_r], e_f[order_f]

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from baselines.references import LogitMask
 from benchmark import compat
-from benchmark.contracts import Access, ForgetProblem, Ledger
+from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.views import Samples, View
 from benchmark.errors import AccessViolation, InputError
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.layer_inputs import InputMatrix, input_matrices
 from benchmark.models.surgery import state_hash
-from benchmark.training import Recipe, train_classifier
+from benchmark.training import train_classifier
 from methods import svd_forgetting as module
 from methods.svd_forgetting import ALPHA_F, ALPHA_R, Projector, needless, svd_forgetting, svd_forgetting_search
 
@@ -351,10 +351,10 @@ def test_sequence_requests(vgg: nn.Module, data: Samples) -> None:
 
 def test_settings_that_cannot_be_are_refused_before_anything_is_read(vgg: nn.Module, data: Samples) -> None:
     for settings, message in (
-        ({"retain_per_class": 500}, "1 to 1000 retain samples, not 1500"),
-        ({"forget_samples": 901}, "1 to 900 forget samples, not 901"),
+        ({"retain_per_class": 500}, "at most 1000 retain samples, not 1500"),
+        ({"forget_samples": 901}, "at most 900 forget samples, not 901"),
         ({"max_patches": 0}, "max_patches"),
-        ({"alpha_f": -1.0}, "alpha_f at least 0"),
+        ({"alpha_f": -1.0}, "alpha_f must be at least 0"),
     ):
         problem = forgetting(vgg, data, (1,))
         with pytest.raises(InputError, match=message):
@@ -431,13 +431,13 @@ def test_the_grid_equals_editing_a_copy_for_each_setting(
     few = data.subset(torch.arange(120))
     noisy = images(60)
     seen: list[tuple[float, float]] = []
-    plain_call = module.Selection.__call__
+    plain_call = module.EditedAccuracies.__call__
 
     def recorded(self: Any, weights: Any) -> tuple[float, float]:
         seen.append(plain_call(self, weights))
         return seen[-1]
 
-    monkeypatch.setattr(module.Selection, "__call__", recorded)
+    monkeypatch.setattr(module.EditedAccuracies, "__call__", recorded)
     problem = forgetting(vgg, few, (1,), SEARCH, selection=noisy)
     found = svd_forgetting_search(problem, max_patches=800, prune=False)
     expected, models = [scored(vgg, noisy, (1,))], [vgg]
@@ -485,7 +485,7 @@ def test_score_and_pruning(
     best: int,
 ) -> None:
     selection = Scripted(script)
-    monkeypatch.setattr(module, "Selection", lambda problem: selection)
+    monkeypatch.setattr(module, "EditedAccuracies", lambda problem: selection)
     few = data.subset(torch.arange(60))
     found = svd_forgetting_search(forgetting(vgg, few, (1,), SEARCH), max_patches=300)
     assert len(selection.edits) == runs

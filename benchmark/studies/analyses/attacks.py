@@ -45,7 +45,8 @@ def _of_sweep(found: Found, sweep: str) -> list[Section]:
         return []
     ordered = dict(sorted(ways.items(), key=lambda item: -strongest(item[1])[1]))
     silent = [name for name in ATTACKS if not any(name in own for own in ways.values())]
-    said = f" Left out, for it does not tell even these two apart by {APART:g} and for every seed: {', '.join(silent)}." if silent else ""
+    of = f"it does not tell even these two apart by {APART:g} and for every seed"
+    said = f" Left out, for {of}: {', '.join(silent)}." if silent else ""
     text = (
         "Percent of the way from the retrained model (0) back to the original (100) that each attack gets, with 95 % t "
         f"intervals over seeds. The strongest attack is the one that gets furthest in the mean.{said}"

@@ -17,13 +17,13 @@ from benchmark.determinism import seed_cell
 from benchmark.discovery.methods import METHODS
 from benchmark.environment import cache_root
 from benchmark.errors import InputError, unknown
+from benchmark.models.edited import EditedAccuracies
 from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.context import Context
 from benchmark.seeding import generator
 from benchmark.suites.definition import Scenario, load_suite
 from benchmark.tasks import base_models, forgetting
 from benchmark.tasks.class_forget import ClassForget
-from methods.svd_forgetting import Selection
 
 #: Test samples that accuracies are measured on at most: 2,000 are within a point of all 10,000.
 JUDGED = 2000
@@ -46,8 +46,8 @@ class Posed:
     context: Context
     base: nn.Module
     problem: ForgetProblem
-    chosen_by: Selection
-    judged_by: Selection
+    chosen_by: EditedAccuracies
+    judged_by: EditedAccuracies
 
 
 def posed(suite: str, name: str, method: str, seed: int, epochs: int = 0) -> Posed:
@@ -74,9 +74,9 @@ def posed(suite: str, name: str, method: str, seed: int, epochs: int = 0) -> Pos
     return Posed(scenario, settings, context, base, problem, judge(problem, data.selection), judged_by)
 
 
-def judge(problem: ForgetProblem, samples: Samples) -> Selection:
+def judge(problem: ForgetProblem, samples: Samples) -> EditedAccuracies:
     """ACC_r and ACC_f of edited weights on labelled samples, whatever the method may read."""
-    return Selection(replace(problem, selection=View("selection", samples, Access(selection="xy"), Ledger())))
+    return EditedAccuracies(replace(problem, selection=View("selection", samples, Access(selection="xy"), Ledger())))
 
 
 def some(samples: Samples, seed: int) -> Samples:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from benchmark import compat
 from benchmark.errors import InputError, unknown
 from benchmark.models.layer_inputs import input_matrices, weight_matrices
+from benchmark.models.sampled_inputs import Inputs
 from benchmark.seeding import derive
 from benchmark.studies.measuring.forget_problems import one_thread
-from methods.svd_forgetting import Inputs, needless, projectors, updated
+from methods.svd_forgetting import needless, projectors, updated
 
 CLASSES = 100
 PATCHES = 10000

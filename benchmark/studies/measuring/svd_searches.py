@@ -9,11 +9,12 @@ import torch
 from benchmark.contracts import Ledger
 from benchmark.discovery.methods import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
+from benchmark.models.edited import Weights
+from benchmark.models.sampled_inputs import BATCH
 from benchmark.running.amending import amend
 from benchmark.studies.measuring.forget_problems import one_thread, posed, score
 from benchmark.tasks import TASKS
 from benchmark.timing import Stopwatch
-from methods.svd_forgetting import BATCH, Weights
 
 #: Searches by name: the method, and what is set beside the number of evaluations.
 SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -8,6 +8,7 @@ import torch
 
 from benchmark.errors import unknown
 from benchmark.models.layer_inputs import weight_matrices
+from benchmark.models.sampled_inputs import Sampling
 from benchmark.studies.measuring.forget_problems import Posed, one_thread, posed, score
 from methods.svd_forgetting import collect, needless, projectors, updated
 
@@ -46,7 +47,7 @@ def measure(point: dict[str, Any], seed: int) -> dict[str, float]:
 @torch.inference_mode()
 def scores(own: Posed) -> dict[str, float]:
     """The values at every pair."""
-    A_r, A_f = collect(own.problem, 100, 900, 10000, 0, *ALPHA_R, *ALPHA_F)
+    A_r, A_f = collect(own.problem, Sampling(), *ALPHA_R, *ALPHA_F)
     W = weight_matrices(own.problem.model, A_r)
     P_f = {alpha_f: projectors(A_f, alpha_f) for alpha_f in ALPHA_F}
     values: dict[str, float] = {}

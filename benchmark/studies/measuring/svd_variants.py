@@ -15,9 +15,10 @@ from torch import Tensor
 
 from benchmark.errors import unknown
 from benchmark.models.layer_inputs import InputMatrix, weight_matrices
+from benchmark.models.sampled_inputs import Inputs, Sampling
 from benchmark.studies.measuring.forget_problems import Posed, one_thread, posed, score
 from methods.ablations.svd_forgetting import PRECISE, Subspace
-from methods.svd_forgetting import ALPHA_F, ALPHA_R, Inputs, Projector, collect, needless, updated
+from methods.svd_forgetting import ALPHA_F, ALPHA_R, Projector, collect, needless, updated
 
 Projectors = Mapping[str, Projector]
 #: Shares of the energy that unscaled directions hold.
@@ -107,4 +108,4 @@ def _given(suite: str, scenario: str, seed: int) -> tuple[Posed, Inputs, Inputs]
     """The problem and what enters its layers, in float64: unscaled directions need it."""
     own = posed(suite, scenario, "svd-forgetting", seed)  # which may train the base model
     with torch.no_grad():
-        return own, *collect(own.problem, 100, 900, 10000, 0, PRECISE)
+        return own, *collect(own.problem, Sampling(), PRECISE)

@@ -14,13 +14,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.generative import Rejecting
+from baselines.rejection import Rejecting
 from benchmark.contracts import Access, GanProblem, GanRecipe, Ledger, Recipe
 from benchmark.data.removal import load_removal, without
 from benchmark.data.views import Samples
 from benchmark.errors import AccessViolation, InputError
 from benchmark.metrics import fidelity
 from benchmark.metrics.catalogue import metric
+from benchmark.models.extrapolation import Extrapolated
 from benchmark.models.gan import Gan
 from benchmark.models.judges import ClassJudge, HueJudge, NearestJudge
 from benchmark.models.surgery import state_hash
@@ -30,7 +31,6 @@ from benchmark.running.records import Record
 from benchmark.suites.definition import load_suite, methods_of
 from benchmark.tasks import TASKS, Evaluation, base_models, companions, generating, judging
 from benchmark.tasks.gan_feature_removal import EMITTED, JUDGED, REMOVABLE, GanFeatureRemoval, Judges, derive, gates
-from methods.adapt_then_unlearn import Extrapolated
 
 if not fidelity.available():
     pytest.skip("torch-fidelity is not installed", allow_module_level=True)

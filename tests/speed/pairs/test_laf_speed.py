@@ -17,7 +17,8 @@ from benchmark.data.views import Samples, View
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import SplitClassifier
 from benchmark.training.loop import train_classifier
-from methods.laf import VAE, laf
+from methods.laf_autoencoders import VAE
+from methods.laf_variants import laf
 
 GONE = 3
 RECIPE = Recipe(epochs=2, lr=1e-3, batch_size=32, weight_decay=1e-4, schedule="constant", optimiser="adam")

@@ -18,8 +18,9 @@ from benchmark.data.packaged import load
 from benchmark.data.views import Batch, View
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.layer_inputs import sample_positions
+from benchmark.models.sampled_inputs import BATCH
 from benchmark.training.loop import train_classifier
-from methods.svd_forgetting import ALPHA_F, ALPHA_R, BATCH, svd_forgetting, svd_forgetting_search
+from methods.svd_forgetting import ALPHA_F, ALPHA_R, svd_forgetting, svd_forgetting_search
 
 GONE = 3
 RECIPE = Recipe(epochs=3, lr=0.1, batch_size=64)
