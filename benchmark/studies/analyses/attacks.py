@@ -115,7 +115,7 @@ def _said(way: Interval | None) -> str:
     if way is None:
         return "-"
     width = "" if way.low is None or way.high is None else f" ± {(way.high - way.low) / 2:.0f}"
-    return f"{way.mean:.0f}{width}"
+    return f"{round(way.mean)}{width}"
 
 
 def _heat_map(methods: Sequence[str], attacks: Sequence[str], means: Sequence[Sequence[float]], axes: Axes) -> None:
@@ -126,4 +126,4 @@ def _heat_map(methods: Sequence[str], attacks: Sequence[str], means: Sequence[Se
     rows(axes, methods, above=0.1, below=0.75)
     for y, row in enumerate(means):
         for x, mean in enumerate(row):
-            axes.text(x, y, f"{mean:.0f}", ha="center", va="center", color="white" if mean > 60 else "black")
+            axes.text(x, y, str(round(mean)), ha="center", va="center", color="white" if mean > 60 else "black")
