@@ -28,7 +28,7 @@ how     = $(if $(JOBS),--jobs '$(JOBS)') --device '$(DEVICE)'
 engine  = --engine '$(ENGINE)' $(if $(CLUSTER),--cluster '$(CLUSTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report status collect check speed verify tune study claims test long nightly lint clean
+.PHONY: help setup bench report status collect check speed verify tune study claims test long nightly docs lint clean
 
 help: ## show this help
 	@echo 'make bench TASK=class-forget    run a task of a suite and print its board'
@@ -39,7 +39,7 @@ help: ## show this help
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,data,text,lrp,gan,slurm,speed,dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,data,text,lrp,gan,slurm,speed,docs,dev]'
 	@touch $@
 
 setup: $(READY) ## make the environment in .venv
@@ -82,6 +82,9 @@ long: $(READY) ## the tests that take minutes: cells twice, runs that are killed
 
 nightly: $(READY) ## the long profiles: a hundred kills, 10,000 hostile inputs, every cell of a seed twice
 	AMENDBENCH_TESTS=nightly $(VENV)/bin/python -m pytest -n auto --benchmark-disable -m nightly
+
+docs: $(READY) ## build the documentation's site in build/docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 lint: $(READY) ## check style and types
 	$(VENV)/bin/ruff check .
