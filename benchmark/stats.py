@@ -126,7 +126,8 @@ def _flipped_sums(values: np.ndarray) -> np.ndarray:
     if len(values) <= EXACT:
         return _all_sums(values)
     eights = _random_flips(len(values))
-    return sum(_all_sums(values[8 * i : 8 * i + 8])[flips] for i, flips in enumerate(eights))
+    total: np.ndarray = sum(_all_sums(values[8 * i : 8 * i + 8])[flips] for i, flips in enumerate(eights))
+    return total
 
 
 def _all_sums(values: np.ndarray) -> np.ndarray:

@@ -8,23 +8,39 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark import __version__
 from benchmark.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: That no help was asked for. Where it is not told so, typer imports pydantic to turn nothing into a truth value, which
-#: takes longer than listing what there is. Commands that have an option or an argument need it all the same.
-UNASKED = {"help": False, "list": {"help": False}}
+#: That neither help nor version was asked for. Where it is not told so, typer imports pydantic to turn nothing into a
+#: truth value, which takes longer than listing what there is. Commands that have an option or an argument need it all
+#: the same.
+UNASKED = {"help": False, "version": False, "list": {"help": False}}
 
 app = typer.Typer(
     name="amendbench",
-    help="How well can a trained vision model be amended? Methods under one protocol, with a leaderboard.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"default_map": UNASKED},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"amendbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def amendbench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """How well can a trained vision model be amended? Methods under one protocol, with a leaderboard."""
 
 
 def whole(text: str | int) -> int:

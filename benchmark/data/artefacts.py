@@ -139,7 +139,8 @@ def _stamp(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Ima
     position = np.where(rng.integers(2, size=2), free - inset, inset).round().clip(0, free).astype(int)
     canvas = pillow.new("L", (side, side))
     canvas.paste(text, tuple(position.tolist()))
-    return canvas.resize(size[::-1], pillow.Resampling.BILINEAR)
+    resized: Image = canvas.resize(size[::-1], pillow.Resampling.BILINEAR)
+    return resized
 
 
 def _text(text: str) -> Image:
@@ -148,7 +149,8 @@ def _text(text: str) -> Image:
     image = _pillow("Image").new("L", font.getbbox(text)[2:])
     _pillow("ImageDraw").Draw(image).text((0, 0), text, 255, font)
     left, top, right, bottom = image.getbbox()
-    return image.crop((left - 1, top - 1, right + 1, bottom + 1))
+    cropped: Image = image.crop((left - 1, top - 1, right + 1, bottom + 1))
+    return cropped
 
 
 @cache
@@ -157,7 +159,8 @@ def _font() -> ImageFont:
     fonts = _pillow("ImageFont")
     if not hasattr(fonts, "load_default_imagefont"):
         raise InputError("timestamps need Pillow 10.4 or later; run: pip install --upgrade pillow")
-    return fonts.load_default_imagefont()
+    font: ImageFont = fonts.load_default_imagefont()
+    return font
 
 
 def _pillow(module: str) -> ModuleType:

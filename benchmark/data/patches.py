@@ -111,7 +111,8 @@ def _convex_hull(region: np.ndarray) -> np.ndarray:
     """(H, W) bool: the pixels within the convex hull of ``region``, (H, W) bool with pixels not all in a line."""
     equations = ConvexHull(np.argwhere(region)).equations
     points = np.indices(region.shape).reshape(2, -1)
-    return (equations[:, :2] @ points + equations[:, 2:] <= 1e-9).all(axis=0).reshape(region.shape)
+    inside: np.ndarray = (equations[:, :2] @ points + equations[:, 2:] <= 1e-9).all(axis=0)
+    return inside.reshape(region.shape)
 
 
 def _plausible(hull: np.ndarray, distance: np.ndarray, lit: np.ndarray) -> bool:

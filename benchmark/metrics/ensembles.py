@@ -12,8 +12,12 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmark.contracts import Measured
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 #: No variance is below this (nats squared): a standard deviation of 0.001, far below what retraining has. It keeps the
 #: likelihood of a group of equal confidences finite.
@@ -59,7 +63,7 @@ def u_lira_auc(unlearned: np.ndarray, retrained: np.ndarray) -> Measured:
     return Measured(_auc(_log_ratio(u, of_u, of_r), _log_ratio(r, of_u, of_r)), u.shape[1])
 
 
-def _leave_one_out(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _leave_one_out(values: Floats) -> tuple[Floats, Floats]:
     """Mean and unbiased variance of each column without each of its rows: (M, N) -> (M, N) both; M at least 3."""
     m = len(values)
     mean = values.mean(0)
@@ -68,9 +72,7 @@ def _leave_one_out(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean - apart / (m - 1), np.maximum(squares / (m - 2), VARIANCE_FLOOR)
 
 
-def _log_ratio(
-    values: np.ndarray, of_u: tuple[np.ndarray, np.ndarray], of_r: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
+def _log_ratio(values: Floats, of_u: tuple[Floats, Floats], of_r: tuple[Floats, Floats]) -> Floats:
     """Log-likelihood ratio of Gaussians (mean, variance), unlearned over retrained; all (M, N)."""
     (mean_u, var_u), (mean_r, var_r) = of_u, of_r
     return 0.5 * ((values - mean_r) ** 2 / var_r - (values - mean_u) ** 2 / var_u + np.log(var_r / var_u))
@@ -167,18 +169,18 @@ def _parts(examples: int) -> Iterator[slice]:
     return (slice(start, start + CHUNK) for start in range(0, examples, CHUNK))
 
 
-def _epsilon_table(n: int, delta: float) -> np.ndarray:
+def _epsilon_table(n: int, delta: float) -> Floats:
     """Epsilon of an attack with j false negatives and k false positives of n each: (n + 1, n + 1), discarded ones 0."""
     rate = np.arange(n + 1) / n
     with np.errstate(divide="ignore", invalid="ignore"):
         one = np.log(1 - delta - rate)[None, :] - np.log(rate)[:, None]
-    table = np.fmax(np.fmax(one, one.T), 0.0)
+    table: Floats = np.fmax(np.fmax(one, one.T), 0.0)
     table[0, :] = table[:, 0] = 0.0
     table[0, 0] = np.inf
     return table
 
 
-def _best_attacks(unlearned: np.ndarray, retrained: np.ndarray, table: np.ndarray) -> np.ndarray:
+def _best_attacks(unlearned: Floats, retrained: Floats, table: Floats) -> Floats:
     """Largest epsilon of all thresholds and intervals of each example: two (N, M) -> (N,)."""
     models = unlearned.shape[1]
     higher = np.median(unlearned, 1) >= np.median(retrained, 1)
@@ -186,7 +188,7 @@ def _best_attacks(unlearned: np.ndarray, retrained: np.ndarray, table: np.ndarra
     narrower = (range_u < range_r) | ((range_u == range_r) & ~higher)
     below = _cumulated(unlearned, retrained)
     above = _places(*below, higher)
-    best = table.take(above[:, -1:] - above[:, :-1] + models * (models + 1)).max(1)
+    best: Floats = table.take(above[:, -1:] - above[:, :-1] + models * (models + 1)).max(1)
     inside = _places(*below, narrower)
     for start in range(2 * models):
         found = table.take(inside[:, start + 1 :] - inside[:, start, None] + models * (models + 1))
@@ -194,13 +196,14 @@ def _best_attacks(unlearned: np.ndarray, retrained: np.ndarray, table: np.ndarra
     return best
 
 
-def _places(below_u: np.ndarray, below_r: np.ndarray, of_unlearned: np.ndarray) -> np.ndarray:
+def _places(below_u: Counts, below_r: Counts, of_unlearned: NDArray[np.bool_]) -> Counts:
     """Steps through the flat table that calling the k smallest positive takes from (all missed, none taken): (N, K)."""
     ours, row = of_unlearned[:, None], below_u.shape[1] // 2 + 1
-    return np.where(ours, below_r - row * below_u, below_u - row * below_r)
+    steps: Counts = np.where(ours, below_r - row * below_u, below_u - row * below_r)
+    return steps
 
 
-def _cumulated(unlearned: np.ndarray, retrained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cumulated(unlearned: Floats, retrained: Floats) -> tuple[Counts, Counts]:
     """Of each group, how many are among the k smallest of both: two (N, M) -> two (N, 2 M + 1), for k from 0 to 2 M.
 
     No threshold fits between equal values: where k parts some, they are counted for the last k that does not.
@@ -231,7 +234,7 @@ def forgetting_quality(epsilons: np.ndarray, models: int) -> Measured:
     return Measured(float(score.mean()), len(epsilons))
 
 
-def _groups(unlearned: np.ndarray, retrained: np.ndarray, *, models: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _groups(unlearned: np.ndarray, retrained: np.ndarray, *, models: int) -> tuple[Floats, Floats] | None:
     """Both (M, N) in float64; None for fewer models, no examples, or what is not finite."""
     if unlearned.shape != retrained.shape or unlearned.ndim != 2:
         raise ValueError(f"unlearned {unlearned.shape} and retrained {retrained.shape} must both be (models, examples)")

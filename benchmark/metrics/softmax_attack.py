@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.contracts import Measured
@@ -101,7 +102,8 @@ class _Attacker:
 
     def members(self, logits: Tensor) -> np.ndarray:
         """(N, C) logits -> (N,) whether each row is judged a member."""
-        return np.asarray(self.trees.predict(sorted_softmax(logits))) == 1
+        judged: NDArray[np.bool_] = np.asarray(self.trees.predict(sorted_softmax(logits))) == 1
+        return judged
 
 
 def _draw(rows: Tensor, size: int, seed: int, role: str) -> Tensor:

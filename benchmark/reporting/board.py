@@ -263,11 +263,12 @@ def changed(cell: Cell | EnsembleRecord, suite: Suite) -> bool:
         settings = msgspec.convert(cell.settings, type(scenario.settings))
     except msgspec.ValidationError:
         return True
+    changed: bool = settings != scenario.settings
     if cell.external and not METHODS.has(cell.method, cell.task):
-        return settings != scenario.settings
+        return changed
     defaults = METHODS.get(cell.method, cell.task).defaults()
     parameters = {**defaults, **cell.parameters}  # a later parameter's default: as before
-    return settings != scenario.settings or scenario.methods.get(cell.method, defaults) != parameters
+    return changed or scenario.methods.get(cell.method, defaults) != parameters
 
 
 def _code(task: Task, records: Sequence[Record]) -> Literal["current", "moved", "absent"]:

@@ -14,6 +14,7 @@ from benchmark.running.records import Record, RecordStore
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
 TASK, ORIGINAL, LINE = "gan-feature-removal", "original", "extrapolation"
 #: Images of each kind, and points of each generator, at most.
@@ -51,8 +52,8 @@ class Cloud:
 
     method: str
     pul: float | None
-    points: np.ndarray
-    undesired: np.ndarray
+    points: NDArray[np.float64]
+    undesired: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Clouds:
     seed: int
     removed: str
     methods: tuple[Cloud, ...]
-    real: np.ndarray
+    real: NDArray[np.float64]
 
     @property
-    def gone(self) -> np.ndarray:
+    def gone(self) -> NDArray[np.float64]:
         """The original's undesired points (k, 2): where nothing is to be any more. None are known without it."""
         for cloud in self.methods:
             if cloud.method == ORIGINAL:

@@ -273,4 +273,5 @@ def decision_regions(model: nn.Module, device: torch.device, size: int = 200) ->
     axis = torch.linspace(-3, 3, size)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     grid = torch.stack([x.flatten(), y.flatten()], 1).to(device)
-    return model(grid).argmax(1).view(size, size).cpu().numpy().astype(np.uint8)
+    classes: Tensor = model(grid).argmax(1)
+    return classes.view(size, size).cpu().numpy().astype(np.uint8)

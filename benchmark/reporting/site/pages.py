@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
 from benchmark.reporting.findings import note
-from benchmark.reporting.front import TOYS
+from benchmark.reporting.material import TOYS
 from benchmark.reporting.overview import Scored
 from benchmark.reporting.ranking import Ranking
 from benchmark.reporting.sheet import Sheet
