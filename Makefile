@@ -38,6 +38,7 @@ help: ## show this help
 	@echo '  bench takes TASK, SUITE=embedded, SCENARIOS, METHODS (a,b), METHOD=mine.py:name, SEEDS=3, JOBS, DEVICE=cpu, RESULTS, REPORTS, FRESH=1, ENSEMBLE=32, ENGINE=slurm, CLUSTER'
 
 $(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo '$(PYTHON) is older than Python 3.11: make setup PYTHON=python3.12'; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,tune,data,text,lrp,gan,slurm,speed,docs,dev]'
 	@touch $@

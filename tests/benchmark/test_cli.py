@@ -193,7 +193,7 @@ def test_a_failure_is_a_row_an_exit_code_and_tried_again(
     assert call("bench", "--suite", "broken.toml", "--seeds", "1", "--jobs", "1") == 1
     said = capsys.readouterr().out
     assert "1 of 2 cells have no result" in said
-    assert "retain samples" in said
+    assert "retain_per_class" in said
     statuses = {r.cell.method: r.status for r in RecordStore(Path("results")).all()}
     assert statuses == {"original": "ok", "svd-forgetting": "failed"}
     assert call("bench", "--suite", "broken.toml", "--seeds", "1", "--dry-run") == 0
