@@ -53,8 +53,8 @@ if __name__ == "__main__":
 #: What is planted: a file, what of it is replaced, and by what.
 WEAKER = (
     "methods/gerne.py",
-    "items, loss, watch=problem.watch, lr_scale=lr_scale",
-    "items, loss, watch=problem.watch, lr_scale=0.001 * lr_scale",
+    "train_on_draws(problem, steps, lr_scale, decay_scale)",
+    "train_on_draws(problem, steps, 0.001 * lr_scale, decay_scale)",
 )
 CLOCK = (
     "baselines/groupdro.py",

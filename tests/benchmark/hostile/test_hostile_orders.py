@@ -1,4 +1,4 @@
-"""Orders and claims from strangers, and odd hashes and names on the command line: one line each, and nothing runs."""
+"""Orders and turns from strangers, and odd hashes and names on the command line: one line each, and nothing runs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from benchmark.errors import InputError
 from benchmark.running import ensembles, orders, pool
-from benchmark.running.claims import Claim, Claims
 from benchmark.running.plan import make_plan
 from benchmark.running.records import RUN, Cell, NotKept, RecordStore
+from benchmark.running.turns import Turn, Turns
 from benchmark.suites.definition import load_suite, select
 
 RESULTS = Path(__file__).parents[3] / "results"
@@ -123,21 +123,21 @@ def test_names_on_the_command_line(
     assert RAN == []
 
 
-CLAIM = msgspec.to_builtins(Claim("0" * 32, "smoke/x.json", "host", 1, "2026-01-01T00:00:00+00:00"))
+TURN = msgspec.to_builtins(Turn("0" * 32, "smoke/x.json", "host", 1, "2026-01-01T00:00:00+00:00"))
 
 
 TIMES = ("", "now", "2026-01-01", "2026-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59")
-BEGUN = st.sampled_from(TIMES).map(lambda started: {**CLAIM, "started": started})
+BEGUN = st.sampled_from(TIMES).map(lambda started: {**TURN, "started": started})
 
 
-@given(st.one_of(mutated(st.just(CLAIM), json_values()), BEGUN))
+@given(st.one_of(mutated(st.just(TURN), json_values()), BEGUN))
 @campaign(0.5)
-def test_claims_with_odd_values(results: Path, capsys: pytest.CaptureFixture[str], told: Any) -> None:
+def test_turns_with_odd_values(results: Path, capsys: pytest.CaptureFixture[str], told: Any) -> None:
     shutil.rmtree(results, ignore_errors=True)
-    claims = results / RUN / "claims"
-    claims.mkdir(parents=True)
-    (claims / "a.json").write_text(json.dumps(told))
-    with FileLock(claims / "a.lock"):
+    turns = results / RUN / "turns"
+    turns.mkdir(parents=True)
+    (turns / "a.json").write_text(json.dumps(told))
+    with FileLock(turns / "a.lock"):
         command(capsys, *STATUS, str(results))
 
 
@@ -148,14 +148,14 @@ def test_links_in_place_of_locks_and_orders(
     kept(json.dumps(whole).encode(), results)
     precious = tmp_path / "precious"
     precious.write_text("precious")
-    claims = results / RUN / "claims"
-    claims.mkdir()
+    turns = results / RUN / "turns"
+    turns.mkdir()
     for name in ("link", "pipe", "folder", "gone"):
-        (claims / f"{name}.json").write_text(json.dumps(CLAIM))
-    (claims / "link.lock").symlink_to(precious)
-    (claims / "gone.lock").symlink_to(tmp_path / "gone")
-    os.mkfifo(claims / "pipe.lock")
-    (claims / "folder.lock").mkdir()
+        (turns / f"{name}.json").write_text(json.dumps(TURN))
+    (turns / "link.lock").symlink_to(precious)
+    (turns / "gone.lock").symlink_to(tmp_path / "gone")
+    os.mkfifo(turns / "pipe.lock")
+    (turns / "folder.lock").mkdir()
     for name in ("a", "b", "c"):
         (results / RUN / name).mkdir()
     (results / RUN / "a" / orders.FILE).symlink_to(precious)
@@ -168,7 +168,7 @@ def test_links_in_place_of_locks_and_orders(
     assert not (tmp_path / "gone").exists()
 
 
-@pytest.mark.parametrize("link", [RUN, f"{RUN}/claims", f"{RUN}/{ID}", "ensembles", "ensembles/smoke"])
+@pytest.mark.parametrize("link", [RUN, f"{RUN}/turns", f"{RUN}/{ID}", "ensembles", "ensembles/smoke"])
 def test_links_lead_no_writer_outside(whole: Any, tmp_path: Path, link: str) -> None:
     results, outside = tmp_path / "results", tmp_path / "outside"
     outside.mkdir()
@@ -177,7 +177,7 @@ def test_links_lead_no_writer_outside(whole: Any, tmp_path: Path, link: str) -> 
     told = msgspec.convert(whole, orders.Submission)
     refused = 0
     writers = (
-        partial(claimed, results, told.orders[0].cell),
+        partial(taken, results, told.orders[0].cell),
         partial(orders.keep, told, results),
         partial(compared, results),
     )
@@ -190,8 +190,8 @@ def test_links_lead_no_writer_outside(whole: Any, tmp_path: Path, link: str) -> 
     assert list(outside.iterdir()) == []
 
 
-def claimed(results: Path, cell: Cell) -> None:
-    with Claims(results).hold(cell) as mine:
+def taken(results: Path, cell: Cell) -> None:
+    with Turns(results).hold(cell) as mine:
         assert mine
 
 

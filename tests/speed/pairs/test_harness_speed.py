@@ -23,7 +23,7 @@ from benchmark.models.classifiers import build_classifier
 from benchmark.running.context import Context
 from benchmark.running.plan import Plan, machine, make_plan
 from benchmark.running.records import Cell, Record, RecordStore, Value
-from benchmark.running.worker import Setting, run_claimed
+from benchmark.running.worker import Setting, run_in_turn
 from benchmark.seeding import derive, generator
 from benchmark.suites.definition import load_suite, select
 from benchmark.tasks import Evaluation, forgetting
@@ -161,7 +161,7 @@ def run(plan: Plan, method: str, context: Context, folder: Path) -> tuple[Record
     """Run a cell as a worker does, whether it has a result or not."""
     cell = next(cell for cell in plan.cells if cell.method == method)
     setting = Setting(folder, context.artifacts.root.parent, "cpu", 1, 600.0, fresh=True)
-    reply = run_claimed(cell, plan.provenance[cell.hash], setting, context, exclusive=True)
+    reply = run_in_turn(cell, plan.provenance[cell.hash], setting, context, exclusive=True)
     assert reply.record is not None
     assert reply.record.status == "ok"
     return reply.record, RecordStore(folder)
@@ -225,7 +225,7 @@ def batches_of(n: int, recipe: Recipe) -> int:
 def test_what_a_cell_costs_by_itself(  # type: ignore[no-untyped-def]
     within, planned: Plan, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All but training and metrics: claim, base model, copies, hashes, views, ledger, stopwatch, record and arrays."""
+    """All but training and metrics: turn, base model, copies, hashes, views, ledger, stopwatch, record and arrays."""
     first, store = run(planned, "original", context, tmp_path)
     kept = {name: Value(value.value, value.n) for name, value in first.metrics.items()}
     evaluation = Evaluation(kept, store.arrays(first), [])  # type: ignore[arg-type]
