@@ -76,7 +76,7 @@ def test_stacked_and_alone(model: str, shape: tuple[int, ...], recipe: str) -> N
 
 def test_on_digits() -> None:
     """In float32 rounding grows from step to step; of the test samples, 99 in 100 are classified the same."""
-    data, recipe = load("digits"), Recipe(epochs=3, batch_size=64, lr=0.1)
+    data, recipe = load("digits"), Recipe(epochs=6, batch_size=64, lr=0.1)
     both = [
         trained(train, "resnet-small", [data.train] * 2, recipe, torch.float32, 10)[0]
         for train in (train_stacked, one_by_one)
@@ -85,7 +85,7 @@ def test_on_digits() -> None:
         stacked, alone = (torch.stack([model(data.test.inputs()) for model in models]).argmax(2) for models in both)
     assert (stacked == alone).float().mean() > 0.99
     assert ((alone == data.test.labels).float().mean(1) > 0.9).all()
-    assert len({tuple(each.tolist()) for each in alone}) == 4  # each has its own weights and order
+    assert len({tuple(each.tolist()) for each in alone}) == 2  # each has its own weights and order
 
 
 def test_a_stack_of_one_is_trained_alone() -> None:
