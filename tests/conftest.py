@@ -21,6 +21,8 @@ TESTS = Path(__file__).parent
 sys.path[:] = [str(TESTS.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != TESTS)]
 
 from benchmark import environment  # noqa: E402
+from benchmark.artifacts.context import Context  # noqa: E402
+from benchmark.artifacts.store import ArtifactStore  # noqa: E402
 from benchmark.contracts import Access, BiasProblem, GanProblem, GanRecipe, Ledger, Recipe  # noqa: E402
 from benchmark.data.feedback import Feedback  # noqa: E402
 from benchmark.data.packaged import load  # noqa: E402
@@ -29,8 +31,6 @@ from benchmark.discovery import outside, source  # noqa: E402
 from benchmark.discovery.methods import METHODS, check_parameters  # noqa: E402
 from benchmark.models.gan import Gan, build_gan  # noqa: E402
 from benchmark.models.judges import NearestJudge  # noqa: E402
-from benchmark.running.artifacts import ArtifactStore  # noqa: E402
-from benchmark.running.context import Context  # noqa: E402
 from benchmark.running.plan import make_plan  # noqa: E402
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, Record, RecordStore, Value  # noqa: E402
 from benchmark.suites.definition import load_suite, select  # noqa: E402

@@ -48,8 +48,8 @@ def _scored_again(archive: Archive, kept: Verified) -> tuple[list[str], list[str
 
 
 def _differences(kept: Verified, found: Verified, skipped: set[str]) -> list[str]:
-    from benchmark.checking.rescoring import agrees
     from benchmark.contracts import Measured
+    from benchmark.rescoring.rescore import agrees
     from benchmark.running.records import Value
 
     wrong = []

@@ -141,7 +141,7 @@ class Checker:
         return [] if today in (None, record.data) else [f"data {record.data!r} is not today's, {today}"]
 
     def _checksum(self, scenario: Any) -> str | None:
-        from benchmark.checking.known_data import checksum
+        from benchmark.rescoring.known_data import checksum
 
         key = msgspec.json.encode([scenario.task, scenario.data, getattr(scenario, "bias", None)]).decode()
         if key not in self._checksums:
@@ -173,7 +173,7 @@ class Checker:
             return [f"arrays: {error}"]
 
     def _rescored(self, record: Record, arrays: Any, claims: claimed.Claimed, tally: Tally) -> list[str]:
-        from benchmark.checking import rescoring  # with torch, which nothing before needs
+        from benchmark.rescoring import rescore as rescoring  # with torch, which nothing before needs
 
         found = rescoring.rescore(record, arrays)
         current = not claims.moved and not claims.older and not claims.absent

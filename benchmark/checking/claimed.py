@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from benchmark.checking.ranges import impossible
 from benchmark.contracts import MethodInfo
 from benchmark.data import DATA, OWN
 from benchmark.discovery.methods import METHODS, check_parameters, from_outside
 from benchmark.discovery.methods import NAME as METHOD
 from benchmark.errors import InputError
+from benchmark.rescoring.ranges import impossible
 from benchmark.running.plan import digests
 from benchmark.running.records import SCHEMA, Cell, Record
 from benchmark.suites.definition import NAME, RESERVED

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 from benchmark import environment
 from benchmark.contracts import MethodInfo
-from benchmark.discovery.external import check_declared, methods_of, name_files
 from benchmark.discovery.methods import check_parameters, load
 from benchmark.errors import InputError
+from benchmark.suites.choosing import check_declared, methods_of, name_files
 
 Outcome = Literal["ok", "note", "failed"]
 

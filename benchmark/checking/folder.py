@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmark.gate.hardware import FILE as HARDWARE
+from benchmark.hardware import FILE as HARDWARE
 from benchmark.running.arrays import MOST_BYTES
 from benchmark.running.records import OTHERS, SUBMISSIONS
 from benchmark.submissions.accepted import FILE as VERIFIED

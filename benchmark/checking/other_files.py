@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from benchmark.checking.ranges import SLACK, bounds
 from benchmark.discovery.methods import METHODS, check_parameters
 from benchmark.errors import InputError
 from benchmark.metrics.catalogue import METRICS
+from benchmark.rescoring.ranges import SLACK, bounds
 from benchmark.running.ensembles import FOLDER as ENSEMBLES
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.tasks import TASKS

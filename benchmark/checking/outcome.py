@@ -9,11 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.checking import rescoring
 from benchmark.checking.submitted import Outcome
 from benchmark.checking.text import plain
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
+from benchmark.rescoring import rescore as rescoring
 from benchmark.submissions.accepted import Judged, Verdict
 from benchmark.submissions.expected import CLAIMED
 from benchmark.submissions.submission import Part, left_out

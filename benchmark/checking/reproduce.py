@@ -18,12 +18,12 @@ from rich.table import Table
 
 from benchmark import environment
 from benchmark.checking.agreement import Agreement, agreement, is_timing
-from benchmark.discovery.external import method_of
 from benchmark.discovery.methods import METHODS, check_parameters
 from benchmark.errors import InputError, unknown
 from benchmark.running import pool, session
 from benchmark.running.plan import Plan, digests, with_defaults
 from benchmark.running.records import SCHEMA, Cell, Record, RecordStore
+from benchmark.running.run_cells import method_of
 from benchmark.suites.definition import NAME, RESERVED
 from benchmark.tasks import TASKS
 from benchmark.visible import visible

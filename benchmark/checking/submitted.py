@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.checking import rescoring
-from benchmark.checking.claim import Claim
 from benchmark.contracts import Measured
 from benchmark.data.looking import only_looking
 from benchmark.errors import InputError
 from benchmark.metrics.catalogue import metric
+from benchmark.rescoring import rescore as rescoring
+from benchmark.rescoring.reported import Claim
 from benchmark.running.arrays import ArraysError
 from benchmark.submissions.accepted import Judged, Verdict, Verified
 from benchmark.submissions.archive import Archive

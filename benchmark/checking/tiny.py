@@ -12,11 +12,11 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Access, GanProblem, Ledger
 from benchmark.determinism import seed_cell
 from benchmark.errors import InputError
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
 from benchmark.seeding import generator
 from benchmark.tasks import TASKS, Task
 

@@ -166,7 +166,7 @@ class Divergence(Check, frozen=True, forbid_unknown_fields=True, kw_only=True, t
 class Transfer(Check, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="transfer"):
     """Points that scaling factors lose on test samples where they are not chosen but come from elsewhere.
 
-    Of a ``measurement`` of scores over pairs of factors (``benchmark.studies.analyses.transfer``): ``of`` is the place
+    Of a ``measurement`` of scores over pairs of factors (``benchmark.studies.transfer``): ``of`` is the place
     that they come from, ``to`` the one that uses them; where these are the same, another class.
     """
 

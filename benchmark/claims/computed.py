@@ -12,7 +12,7 @@ from benchmark.claims.evidence import NOTHING, Evidence, Runs
 from benchmark.metrics.catalogue import metric
 from benchmark.running.records import Record
 from benchmark.stats import Interval, t_interval
-from benchmark.studies.analyses.transfer import by_place, losses
+from benchmark.studies.transfer import by_place, losses
 
 #: What flags of a record say where outputs left the finite numbers.
 NOT_FINITE = "not finite"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from benchmark.boards.board import Row, build_board
 from benchmark.claims.checks import At, Check
 from benchmark.claims.names import suite_called
-from benchmark.reporting.board import Row, build_board
 from benchmark.running.records import Record, RecordStore
 from benchmark.studies.definition import load_study, study_names
 from benchmark.studies.found import CellResult, Found, is_at

@@ -10,10 +10,10 @@ from benchmark.claims.declared import ClaimFile
 from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError, unknown
 from benchmark.metrics.catalogue import metric
-from benchmark.studies.analyses.transfer import PLACE
 from benchmark.studies.definition import Study, Sweep, load_study, study_names
 from benchmark.studies.expansion import Point, measured_points, points_of
 from benchmark.studies.found import is_at
+from benchmark.studies.transfer import PLACE
 from benchmark.suites.definition import Suite, load_suite
 from benchmark.tasks import TASKS, Task
 

@@ -58,7 +58,7 @@ def amend(
     check_device(device)
     many = within(len(cores()) if threads is None else threads, 1, 1024, "threads")
     check_writable(out.absolute().parent)
-    from benchmark.discovery.external import invited, with_methods
+    from benchmark.suites.choosing import invited, with_methods
 
     _, named = invited(None, [method])
     if len(named) != 1:

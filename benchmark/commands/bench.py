@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmark import environment
+from benchmark.boards.board import build_board
 from benchmark.commands.options import within
 from benchmark.commands.running import exit_code
 from benchmark.errors import InputError
 from benchmark.files import check_writable
-from benchmark.reporting.board import build_board
 from benchmark.reporting.ensembles import summary
 from benchmark.reporting.terminal import print_board, publish
 from benchmark.running import ensembles, orders, pool, session

@@ -34,8 +34,8 @@ def check_contract(
 ) -> None:
     """Check that a method keeps its contract, on a tiny problem of each of its tasks; 1 if it does not."""
     from benchmark.checking.contract import check_method, failures
-    from benchmark.discovery.external import invited, methods_of
     from benchmark.errors import InputError
+    from benchmark.suites.choosing import invited, methods_of
     from benchmark.tasks import TASKS
 
     if task is not None:
@@ -89,7 +89,7 @@ def new_method(
     folder: Annotated[Path, typer.Option(help="Where the two files are written.")] = Path("."),
 ) -> None:
     """Write a working method and its test, to be changed; nothing is overwritten."""
-    from benchmark.discovery.scaffold import scaffold
+    from benchmark.commands.scaffold import scaffold
 
     written = scaffold(name, task, folder)
     for path in written:

@@ -80,8 +80,8 @@ def bench(
     With --data the methods run on your own pictures and model; what was brought becomes a scenario of the suite own.
     """
     from benchmark.commands.bench import Request, run_bench
-    from benchmark.discovery.external import choose, invited
     from benchmark.running import pool, session
+    from benchmark.suites.choosing import choose, invited
     from benchmark.suites.definition import OWN, load_suite
 
     if engine not in ENGINES:
@@ -185,13 +185,13 @@ def status(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Say what is done, running, failed and left, from files alone, also while a run goes on."""
-    from benchmark.discovery.external import choose, invited
     from benchmark.running import orders
     from benchmark.running.plan import make_plan
     from benchmark.running.progress import COLUMNS, Count, counts, outcome
     from benchmark.running.records import RecordStore
     from benchmark.running.session import check_device_name, duration
     from benchmark.running.turns import Turns
+    from benchmark.suites.choosing import choose, invited
     from benchmark.suites.definition import load_suite
 
     store = RecordStore(results)
@@ -228,10 +228,10 @@ def tune(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Choose hyper-parameters on the selection split and on seeds that are never reported; write them to the suite."""
-    from benchmark.discovery.external import choose, foreign, invited
     from benchmark.running import pool, session
     from benchmark.running.plan import machine
     from benchmark.running.records import RecordStore
+    from benchmark.suites.choosing import choose, foreign, invited
     from benchmark.suites.definition import load_suite
     from benchmark.tuning import search as tuning
 

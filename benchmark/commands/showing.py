@@ -32,8 +32,8 @@ def leaderboard(
     """Print the board of the records that are there."""
     import msgspec
 
+    from benchmark.boards.board import build_board
     from benchmark.errors import unknown
-    from benchmark.reporting.board import build_board
     from benchmark.reporting.sheet import sheets
     from benchmark.reporting.submitted import with_submissions
     from benchmark.reporting.terminal import print_board

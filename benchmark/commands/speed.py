@@ -33,7 +33,7 @@ def speed(
     reports: ReportsOption = Path("reports"),
 ) -> None:
     """Time hot paths beside the plain way of writing them, and write speed.md; exits with 1 where a bar is missed."""
-    from benchmark.speed.measure import measure
+    from benchmark.commands.measure_speed import measure
 
     chosen = names(only) or []
     count = within(rounds, 1, 1000, "rounds")

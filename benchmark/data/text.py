@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmark import compat
 from benchmark.data.biased import Biased
 from benchmark.data.decoded import Decoding, decoded
 from benchmark.data.natural import Entry, Published, assembled, in_order, table
 from benchmark.errors import InputError
-from benchmark.models.text import transformers
 
 TOKENIZER = "bert-base-uncased"
 #: Tokens of a comment: longer ones are cut, shorter ones padded.
@@ -95,7 +95,7 @@ def _encoded(tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
 
 def _tokenizer(name: str) -> Any:
     """A tokenizer of the Hub or a folder; InputError where it cannot be had or cannot pad."""
-    library = transformers()
+    library = compat.transformers()
     try:
         tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # the network, the Hub, the files: each has its own kinds

@@ -17,13 +17,13 @@ from benchmark import environment
 from benchmark.errors import unknown
 from benchmark.gate import cells, determinism, sections, speed
 from benchmark.gate.declaration import DECLARED, Declaration, load_declaration
-from benchmark.gate.hardware import computer, hardware, read_made, unlike_hardware
 from benchmark.gate.kept import Kept, find_kept, folder
 from benchmark.gate.sections import Section
-from benchmark.gate.timed import Broken, Unmeasured, measure
+from benchmark.hardware import computer, hardware, read_made, unlike_hardware
 from benchmark.running import pool, session
 from benchmark.running.plan import Plan
 from benchmark.running.records import Record, RecordStore
+from benchmark.speed.timed import Broken, Unmeasured, measure
 from benchmark.suites.definition import Suite
 from benchmark.visible import visible
 

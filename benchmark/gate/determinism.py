@@ -9,7 +9,7 @@ import msgspec
 from benchmark.checking.agreement import Difference, agreement
 from benchmark.running.records import Cell, Record
 
-#: What records say of the machine, beside the packages; benchmark.gate.hardware knows more of it.
+#: What records say of the machine, beside the packages; benchmark.hardware knows more of it.
 ALIKE = ("processor", "platform")
 
 

@@ -16,19 +16,11 @@ import msgspec
 
 from benchmark.errors import InputError
 from benchmark.files import write_atomically
-from benchmark.gate.hardware import Hardware
+from benchmark.hardware import Hardware
+from benchmark.speed.timed import Times
 
 SCHEMA = 1
-#: Calibrations on either side of a round that its time is divided by, as their median.
-AROUND = 2
 Pace = Literal["same", "slower", "faster", "new", "missing"]
-
-
-class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rounds of a benchmark: ``relative`` to the calibration; ``seconds`` is their median in seconds."""
-
-    relative: list[float]
-    seconds: float
 
 
 class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,14 +44,6 @@ class Compared(msgspec.Struct, frozen=True):
     seconds: float | None
     ratio: float | None = None
     p: float | None = None
-
-
-def relative(rounds: Sequence[float], calibration: Sequence[float]) -> list[float]:
-    """Each round over the median calibration around it; ValueError where they are not as many, or not positive."""
-    if len(rounds) != len(calibration) or not rounds or min(*rounds, *calibration) <= 0:
-        raise ValueError(f"{len(rounds)} rounds for {len(calibration)} calibrations")
-    around = [median(calibration[max(0, i - AROUND) : i + AROUND + 1]) for i in range(len(rounds))]
-    return [seconds / own for seconds, own in zip(rounds, around, strict=True)]
 
 
 def compare(name: str, kept: Times | None, found: Times, level: float, factor: float) -> Compared:

@@ -16,10 +16,10 @@ from benchmark.files import check_writable, write_atomically
 from benchmark.gate import cells, speed
 from benchmark.gate.check import FINE, NOTHING, REGRESSED, announce, prepared
 from benchmark.gate.declaration import DECLARED
-from benchmark.gate.hardware import hardware, read_made, write_made
-from benchmark.gate.timed import Unmeasured, measure, pooled
+from benchmark.hardware import hardware, read_made, write_made
 from benchmark.running import session
 from benchmark.running.records import Record, RecordStore
+from benchmark.speed.timed import Times, Unmeasured, measure, pooled
 from benchmark.visible import visible
 
 #: Runs of the benchmarks that a baseline is pooled from.
@@ -59,7 +59,7 @@ def update_speed(
     gate = prepared(results, console, 1, device, declaration)
     check_writable(results)
     own, here = gate.declared.speed, hardware(device)
-    taken: list[dict[str, speed.Times]] = []
+    taken: list[dict[str, Times]] = []
     try:
         for number in range(runs):
             console.print(f"benchmarks of hot paths in {escape(own.benchmarks)}, run {number + 1} of {runs}")

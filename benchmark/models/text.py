@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,7 +35,7 @@ def text_classifier(name: str, num_classes: int, shape: tuple[int, ...]) -> Text
     """
     if len(shape) != 2 or shape[0] != 2:
         raise InputError(f"model 'transformers:{name}' reads text, not inputs of shape {shape}")
-    library = transformers()
+    library = compat.transformers()
     try:
         config = library.AutoConfig.from_pretrained(name, num_labels=num_classes)
         base: nn.Module = library.AutoModel.from_pretrained(name)
@@ -53,16 +50,3 @@ def text_classifier(name: str, num_classes: int, shape: tuple[int, ...]) -> Text
     if missing:
         raise InputError(f"model 'transformers:{name}' has no weights of {', '.join(missing[:3])}")
     return TextClassifier(network)
-
-
-def transformers() -> ModuleType:
-    """The module ``transformers``, made quiet; InputError where it is not installed (extra ``text``)."""
-    with suppress(ImportError):
-        compat.torchvision()  # it imports that where it is installed
-    try:
-        module = import_module("transformers")
-    except ImportError as error:
-        raise InputError(f"text needs more packages ({error}); run: pip install 'amendbench[text]'") from error
-    module.utils.logging.set_verbosity_error()
-    module.utils.logging.disable_progress_bar()
-    return module

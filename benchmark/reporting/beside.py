@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from benchmark.boards.board import Row
 from benchmark.metrics.catalogue import metric
 from benchmark.published import numbers, papers
 from benchmark.published.joining import Joined, joined, joined_to, unjoined
 from benchmark.reporting import cells
-from benchmark.reporting.board import Row
 from benchmark.reporting.measured import Setting
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from benchmark.boards.aggregates import CostCell, MetricCell
+from benchmark.boards.board import Row
 from benchmark.metrics.catalogue import metric
-from benchmark.reporting.aggregates import CostCell, MetricCell
-from benchmark.reporting.board import Row
 from benchmark.stats import Interval
 from benchmark.tasks import Task
 

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
+from benchmark.boards.aggregates import MetricCell
 from benchmark.claims.checks import Check
 from benchmark.claims.computed import CORRELATION
 from benchmark.claims.declared import SURE, Claim, paper_names
 from benchmark.claims.judging import Judged, JudgedPaper, Outcome, Verdict, counted, judge_papers
 from benchmark.files import write_atomically
 from benchmark.reporting import cells
-from benchmark.reporting.aggregates import MetricCell
 from benchmark.reporting.tables import table
 from benchmark.reporting.text import escape
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.boards.board import Row
 from benchmark.reporting import cells
-from benchmark.reporting.board import Row
 from benchmark.reporting.tables import table
 from benchmark.reporting.text import escape
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from itertools import groupby
 
+from benchmark.boards.board import changed, outdated
 from benchmark.discovery.methods import METHODS
 from benchmark.discovery.source import digest
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
-from benchmark.reporting.board import changed, outdated
 from benchmark.reporting.text import command_text, escape
 from benchmark.running.ensembles import EnsembleRecord, fixed
 from benchmark.running.plan import digests

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.reporting.aggregates import pair
+from benchmark.boards.aggregates import pair
 from benchmark.running.records import Record, RecordStore
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
+from benchmark.boards.board import build_board
 from benchmark.data import DATA
 from benchmark.errors import InputError, unknown
 from benchmark.files import check_writable, write_atomically
-from benchmark.reporting.board import build_board
 from benchmark.reporting.exports import Measured, measured
 from benchmark.reporting.sheet import Line, Sheet, sheets
 from benchmark.reporting.text import command_text

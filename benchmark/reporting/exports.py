@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from benchmark.boards.aggregates import MetricCell, Origin
+from benchmark.boards.comparisons import Comparison
 from benchmark.files import write_atomically
 from benchmark.metrics.catalogue import metric
 from benchmark.metrics.metric import Metric
-from benchmark.reporting.aggregates import MetricCell, Origin
-from benchmark.reporting.comparisons import Comparison
 from benchmark.reporting.latex.macros import index, macros
 from benchmark.reporting.latex.tables import document, latex_table
 from benchmark.reporting.sheet import Line, Sheet

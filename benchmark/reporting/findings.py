@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.reporting.aggregates import MetricCell
+from benchmark.boards.aggregates import MetricCell
 from benchmark.reporting.sheet import Sheet
 from benchmark.reporting.text import file_name
 

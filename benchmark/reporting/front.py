@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 
+from benchmark.boards.comparisons import FEWEST_FOR_TIES
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
-from benchmark.reporting.comparisons import FEWEST_FOR_TIES
 from benchmark.reporting.findings import note
 from benchmark.reporting.material import TOYS, Material
 from benchmark.reporting.overview import Scored, aim

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchmark.reporting.board import Row
+from benchmark.boards.board import Row
 from benchmark.running.records import Record, RecordStore
 
 if TYPE_CHECKING:

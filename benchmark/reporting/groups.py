@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmark.boards.board import Row
 from benchmark.reporting import cells
-from benchmark.reporting.board import Row
 from benchmark.reporting.tables import method, table
 from benchmark.reporting.text import escape
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmark.boards.board import Row
+from benchmark.boards.comparisons import competes
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
-from benchmark.reporting.board import Row
-from benchmark.reporting.comparisons import competes
 from benchmark.reporting.concepts import concept_table
 from benchmark.reporting.ensembles import ensemble_tables
 from benchmark.reporting.exports import paths

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from benchmark.boards.board import Row, build_board
 from benchmark.errors import InputError
 from benchmark.reporting.beside import Beside, beside
-from benchmark.reporting.board import Row, build_board
 from benchmark.reporting.figures.board_drawings import board_drawings
 from benchmark.reporting.figures.drawings import Drawing, distinct, drawings
 from benchmark.reporting.legitimate import legitimate_tables

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from benchmark.boards.board import Row
 from benchmark.reporting import cells
-from benchmark.reporting.board import Row
 from benchmark.reporting.text import command_text
 from benchmark.running.records import Record
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval

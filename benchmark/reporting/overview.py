@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from benchmark.boards.board import UNRANKED, Row
+from benchmark.boards.comparisons import SIGNS, Key, key, values
 from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import metric
-from benchmark.reporting.board import UNRANKED, Row
-from benchmark.reporting.comparisons import SIGNS, Key, key, values
 from benchmark.reporting.selection import ranked_by
 from benchmark.stats import Interval, linearised_ratio, t_interval
 from benchmark.tasks import TASKS, Task

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
+from benchmark.boards.board import Row
 from benchmark.metrics.catalogue import metric
 from benchmark.published import MARKS, QUOTED
 from benchmark.published.joining import INEXACT, NEAREST, joined
 from benchmark.reporting import cells
 from benchmark.reporting.beside import Account, Beside, accounts, beside
-from benchmark.reporting.board import Row
 from benchmark.reporting.measured import Setting
 from benchmark.reporting.tables import method, table
 from benchmark.reporting.text import escape

@@ -8,8 +8,8 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from benchmark.reporting.board import KIND_ORDER, Row
-from benchmark.reporting.comparisons import losses, ties
+from benchmark.boards.board import KIND_ORDER, Row
+from benchmark.boards.comparisons import losses, ties
 from benchmark.reporting.selection import ranked_by
 from benchmark.stats import Interval, ranks, t_interval
 

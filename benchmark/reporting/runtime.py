@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from benchmark.boards.aggregates import CostCell
+from benchmark.boards.board import KIND_ORDER, Row
 from benchmark.reporting import cells
-from benchmark.reporting.aggregates import CostCell
-from benchmark.reporting.board import KIND_ORDER, Row
 from benchmark.reporting.sheet import Sheet
 from benchmark.reporting.tables import bare_method, table
 from benchmark.reporting.text import escape

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from benchmark.boards.aggregates import Choice
+from benchmark.boards.board import Row
 from benchmark.metrics.catalogue import METRICS, metric
 from benchmark.reporting import cells
-from benchmark.reporting.aggregates import Choice
-from benchmark.reporting.board import Row
 from benchmark.reporting.tables import method, table
 from benchmark.tasks import Task
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
+from benchmark.boards.aggregates import MetricCell
+from benchmark.boards.board import UNRANKED, Row
+from benchmark.boards.comparisons import Comparison, compared_with, key, tied_with_best, to_reference
 from benchmark.reporting import cells
-from benchmark.reporting.aggregates import MetricCell
-from benchmark.reporting.board import UNRANKED, Row
-from benchmark.reporting.comparisons import Comparison, compared_with, key, tied_with_best, to_reference
 from benchmark.reporting.selection import ranked_by
 from benchmark.reporting.submitted import Submitted
 from benchmark.tasks import TASKS, Task

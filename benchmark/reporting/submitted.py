@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from benchmark.boards.aggregates import MetricCell, metric_cell
 from benchmark.contracts import Access
 from benchmark.reporting import cells
-from benchmark.reporting.aggregates import MetricCell, metric_cell
 from benchmark.reporting.tables import table
 from benchmark.reporting.text import escape
 from benchmark.submissions.accepted import Verdict, Verified

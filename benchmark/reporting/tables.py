@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.reporting.board import Row
+from benchmark.boards.board import Row
 from benchmark.reporting.text import escape
 
 if TYPE_CHECKING:

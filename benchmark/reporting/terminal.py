@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmark.boards.board import Row
 from benchmark.reporting import cells
-from benchmark.reporting.board import Row
 from benchmark.reporting.report import render
 from benchmark.reporting.submitted import Submitted, by_metric
 from benchmark.tasks import TASKS, Task

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Access, Kind, Ledger, MethodInfo, Problem
 from benchmark.determinism import seed_cell
 from benchmark.discovery.methods import load
@@ -14,7 +15,6 @@ from benchmark.discovery.source import digest
 from benchmark.errors import AccessViolation, DivergenceError
 from benchmark.models.surgery import state_hash
 from benchmark.running.companions import answer
-from benchmark.running.context import Context
 from benchmark.running.stages import StoredStages, charge
 from benchmark.tasks import Task, answered_together
 from benchmark.timing import Stopwatch

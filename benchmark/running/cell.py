@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from benchmark import environment
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Ledger, seeds_together
 from benchmark.discovery import outside
 from benchmark.discovery.methods import METHODS, package_folder
@@ -26,7 +27,6 @@ from benchmark.files import key_hash
 from benchmark.models.surgery import state_hash
 from benchmark.running import locks
 from benchmark.running.amending import amend, violations
-from benchmark.running.context import Context
 from benchmark.running.records import MOST, SCHEMA, Cell, Cost, Count, Failure, Record, Status, Value
 from benchmark.suites.definition import Scenario
 from benchmark.tasks import TASKS, Evaluation, Selected

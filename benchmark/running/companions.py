@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Ledger, MethodInfo, seeds_together
 from benchmark.determinism import seed_cell
 from benchmark.discovery.methods import load_together
 from benchmark.discovery.source import digest
 from benchmark.errors import AccessViolation
-from benchmark.running.context import Context
 from benchmark.running.stages import bill
 from benchmark.tasks import Guarded, Task
 from benchmark.timing import Lap, Stopwatch

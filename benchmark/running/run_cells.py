@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import environment
-from benchmark.discovery.external import method_of
+from benchmark.contracts import MethodInfo
+from benchmark.discovery import outside
+from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError, unknown
 from benchmark.running import orders, pool, session
 from benchmark.running.orders import Order, Submission
 from benchmark.running.plan import digests
-from benchmark.running.records import Record
+from benchmark.running.records import Cell, Record
 from benchmark.tasks import TASKS
 
 
@@ -74,3 +76,13 @@ def _check_source(order: Order) -> None:
                 f"cell {cell.hash} ({cell.method}, {cell.scenario}, seed {cell.seed}) was ordered with other "
                 f"{what} ({', '.join(moved)}); order it again"
             )
+
+
+def method_of(cell: Cell) -> MethodInfo:
+    """The method that a cell names; InputError, which says how to bring it, where it is from outside and not here."""
+    if cell.external and not METHODS.has(cell.method, cell.task):
+        raise InputError(
+            f"method {cell.method!r} is not installed here: it came from outside; name its file in {outside.VARIABLE}, "
+            "or install the package that offers it"
+        )
+    return METHODS.get(cell.method, cell.task)

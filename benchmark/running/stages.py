@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.artifacts.context import Context
 from benchmark.data.views import Tally, View
 from benchmark.discovery.source import digest
 from benchmark.errors import AccessViolation
-from benchmark.running.context import Context
 from benchmark.seeding import derive
 from benchmark.timing import Lap, Stopwatch
 

@@ -23,7 +23,7 @@ from benchmark.running.turns import Turns
 from benchmark.visible import log_visibly
 
 if TYPE_CHECKING:
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def make_context(setting: Setting) -> Context:
     """The context of a worker's cells. A worker sees one GPU, whatever its number."""
     import torch
 
-    from benchmark.running.artifacts import ArtifactStore
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
+    from benchmark.artifacts.store import ArtifactStore
 
     device = torch.device(setting.device.partition(":")[0])
     return Context(device, setting.threads, ArtifactStore(setting.cache / "artifacts"))

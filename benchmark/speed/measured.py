@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from benchmark.files import write_atomically
-from benchmark.gate.hardware import Hardware
-from benchmark.gate.timed import Broken
+from benchmark.hardware import Hardware
 from benchmark.running.records import LARGEST, NotKept, check_inside, read_regular
+from benchmark.speed.timed import Broken
 
 log = logging.getLogger("amendbench")
 SCHEMA = 1

@@ -95,7 +95,7 @@ def decode(content: bytes) -> Verified:
 
 
 def _check_metrics(found: Verified) -> None:
-    from benchmark.checking.ranges import impossible
+    from benchmark.rescoring.ranges import impossible
 
     for own in found.metrics.values():
         values = {name: Value(judged.value, max(judged.n, 1)) for name, judged in own.items()}

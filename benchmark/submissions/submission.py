@@ -231,7 +231,7 @@ def _check_scenario(where: str, name: str) -> None:
 
 def check_reported(reported: Mapping[str, float | None], task: Task, where: str) -> None:
     """InputError for a metric that evaluation of the task does not measure, and for a value that it cannot have."""
-    from benchmark.checking.ranges import impossible, recorded
+    from benchmark.rescoring.ranges import impossible, recorded
 
     for name in reported:
         if name not in recorded(task.name):

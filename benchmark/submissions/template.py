@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from benchmark.checking import rescoring
-from benchmark.checking.ranges import recorded
+from benchmark.rescoring import rescore as rescoring
+from benchmark.rescoring.ranges import recorded
 from benchmark.submissions.expected import CLAIMED, expected
 from benchmark.suites.definition import Scenario, load_suite, select
 from benchmark.tasks import TASKS, Task

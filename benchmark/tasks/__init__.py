@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 #: Metric name -> value (None where blank).
 Values = Mapping[str, float | None]

@@ -22,7 +22,7 @@ from benchmark.training.loop import train_classifier
 from benchmark.training.stacking import train_stacked
 
 if TYPE_CHECKING:
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 
 class Based(Protocol):

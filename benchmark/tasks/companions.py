@@ -24,7 +24,7 @@ from benchmark.tasks.judging import classifier
 from benchmark.tasks.made_images import images_of, judged
 
 if TYPE_CHECKING:
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 
 class CompanionJudge(nn.Module):

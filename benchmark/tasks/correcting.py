@@ -39,7 +39,7 @@ from benchmark.tasks.concept_metrics import (
 )
 
 if TYPE_CHECKING:
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 #: What is measured of a second artefact as of the first.
 OF_SECOND = ("accuracy.attacked", "attack.cost", "attack.success", "tcav", "tcav.sensitivity")

@@ -30,7 +30,7 @@ from benchmark.tasks.debias import BY_ATTRIBUTE, Debias, rank_by
 from benchmark.tasks.selection import Face, Selector
 
 if TYPE_CHECKING:
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 
 #: Networks that flatten their input at once: another memory format would only cost them copies.

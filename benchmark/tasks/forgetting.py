@@ -30,7 +30,7 @@ from benchmark.tasks.class_groups import by_class
 from benchmark.tasks.forget_sets import ForgetSets, Scenario, forget_sets, of_classes
 
 if TYPE_CHECKING:
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 
 def data_checksum(scenario: Scenario) -> str:

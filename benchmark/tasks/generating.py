@@ -31,7 +31,7 @@ from benchmark.tasks.made_images import images_of, judged
 from benchmark.training.adversarial import Real, train_gan
 
 if TYPE_CHECKING:
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 #: Images that are kept where there are examples: of the first latents, and of the first that gave something undesired.
 SHOWN = 12

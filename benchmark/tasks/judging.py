@@ -26,7 +26,7 @@ from benchmark.tasks import base_models
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 
 if TYPE_CHECKING:
-    from benchmark.running.context import Context
+    from benchmark.artifacts.context import Context
 
 #: What for a result is judged: to be reported, or to choose hyper-parameters.
 Stage = Literal["report", "selection"]

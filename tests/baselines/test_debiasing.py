@@ -25,6 +25,8 @@ from baselines.groupdro import RobustLoss, groupdro
 from baselines.lff import RelativeDifficulty, lff
 from baselines.lisa import Partners, lisa, pairs, partners_of
 from baselines.mixup import beta_numbers, mixed_cross_entropy, mixed_logits, mixup
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Access, DebiasProblem, Ledger, MethodInfo, StepRecipe
 from benchmark.data.bias import Bias
 from benchmark.data.views import Samples, View
@@ -34,8 +36,6 @@ from benchmark.models.surgery import state_hash
 from benchmark.running import amending
 from benchmark.running import cell as running
 from benchmark.running.amending import amend, violations
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
 from benchmark.running.records import Cell
 from benchmark.tasks import TASKS
 from benchmark.tasks.debias import Debias

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmark.boards.board import Row
 from benchmark.cli import main
-from benchmark.reporting.board import Row
 from benchmark.running.records import RecordStore
 
 METHODS = ["original", "retrain", "svd-forgetting", "finetune", "logit-mask"]

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 import benchmark
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.data import DATA, described
 from benchmark.data.checked import check
 from benchmark.metrics.catalogue import METRICS
-from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.cell import run_cell
-from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import RecordStore
 from benchmark.suites.definition import load_suite

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.reporting.board import Row
+from benchmark.boards.board import Row
 from benchmark.reporting.figures.ladder import Column, Ladder, draw_status, ladder
 from benchmark.reporting.figures.marks import Who, who
 from benchmark.reporting.figures.scales import Bar, Scale, axis_label, scale_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from benchmark.boards.board import Row
 from benchmark.reporting import generated
-from benchmark.reporting.board import Row
 from benchmark.reporting.examples import TASK as CORRECTED
 from benchmark.reporting.examples import examples
 from benchmark.reporting.figures import correction as correction_figures

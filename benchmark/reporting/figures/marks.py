@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmark.reporting.aggregates import MetricCell
-from benchmark.reporting.board import UNRANKED, Row
-from benchmark.reporting.comparisons import losses
+from benchmark.boards.aggregates import MetricCell
+from benchmark.boards.board import UNRANKED, Row
+from benchmark.boards.comparisons import losses
 from benchmark.reporting.figures.scales import Bar
 from benchmark.reporting.overview import aim
 from benchmark.reporting.sheet import Line, Sheet

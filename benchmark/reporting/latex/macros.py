@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from benchmark.boards.aggregates import MetricCell
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
-from benchmark.reporting.aggregates import MetricCell
 from benchmark.reporting.latex.text import number
 from benchmark.reporting.sheet import Entry, Line, Sheet
 from benchmark.reporting.text import command_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from benchmark.boards.board import ABSENT, Row
 from benchmark.metrics.catalogue import metric
-from benchmark.reporting.board import ABSENT, Row
 from benchmark.reporting.latex.text import breakable, shortened
 from benchmark.reporting.sheet import Sheet
 

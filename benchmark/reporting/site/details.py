@@ -13,11 +13,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmark.boards.aggregates import MetricCell
+from benchmark.boards.board import ABSENT, Row
 from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
-from benchmark.reporting.aggregates import MetricCell
-from benchmark.reporting.board import ABSENT, Row
 from benchmark.reporting.overview import reads
 from benchmark.reporting.sheet import Line, Sheet
 from benchmark.reporting.site.table import Block, Shared

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from benchmark.boards.board import Row
 from benchmark.contracts import Access
 from benchmark.contracts.access import FIELDS
 from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.reporting import cells
-from benchmark.reporting.board import Row
 from benchmark.reporting.sheet import Entry, Line, Sheet
 from benchmark.reporting.site.details import details
 from benchmark.reporting.site.table import (

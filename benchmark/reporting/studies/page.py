@@ -10,13 +10,13 @@ from benchmark.errors import InputError
 from benchmark.reporting.figures.drawings import Drawing
 from benchmark.reporting.studies.blocks import Block, blocks_of, label_of, shown
 from benchmark.reporting.studies.drawing import Map, Panel, Series, drawn, lines, maps
+from benchmark.reporting.studies.section import Section
 from benchmark.reporting.studies.texts import spread, written
 from benchmark.reporting.tables import figure, folded
 from benchmark.reporting.text import command_text, escape, file_name
 from benchmark.stats import Interval
 from benchmark.studies.found import Found
 from benchmark.studies.measured import stale
-from benchmark.studies.section import Section
 
 #: Tables of more rows than this are folded.
 LONG = 12
@@ -154,9 +154,9 @@ def _folded_if_long(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> li
 
 def _analysis(name: str, found: Found) -> Sequence[Section]:
     try:
-        module = importlib.import_module(f"benchmark.studies.analyses.{name}")
+        module = importlib.import_module(f"benchmark.reporting.studies.analyses.{name}")
     except ModuleNotFoundError as error:
-        if error.name != f"benchmark.studies.analyses.{name}":
+        if error.name != f"benchmark.reporting.studies.analyses.{name}":
             raise
         raise InputError(f"{found.study.name}: there is no analysis called {name!r}") from error
     sections: Sequence[Section] = module.sections(found)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import DebiasProblem, Ledger
 from benchmark.data.biased import Biased
 from benchmark.determinism import seed_cell
 from benchmark.discovery.methods import METHODS
 from benchmark.environment import cache_root
 from benchmark.errors import InputError, unknown
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
 from benchmark.suites.definition import Scenario, load_suite
 from benchmark.tasks import TASKS
 from benchmark.tasks.debias import Debias

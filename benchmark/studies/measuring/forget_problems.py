@@ -11,6 +11,8 @@ import msgspec
 import torch
 from torch import nn
 
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Access, ForgetProblem, Ledger
 from benchmark.data.views import Samples, View
 from benchmark.determinism import seed_cell
@@ -18,8 +20,6 @@ from benchmark.discovery.methods import METHODS
 from benchmark.environment import cache_root
 from benchmark.errors import InputError, unknown
 from benchmark.models.edited import EditedAccuracies
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
 from benchmark.seeding import generator
 from benchmark.suites.definition import Scenario, load_suite
 from benchmark.tasks import base_models, forgetting

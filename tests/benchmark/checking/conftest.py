@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.running.artifacts import ArtifactStore
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.running.cell import run_cell
-from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Record, RecordStore
 from benchmark.suites.definition import load_suite, select

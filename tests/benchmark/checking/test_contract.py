@@ -9,9 +9,9 @@ import pytest
 
 from benchmark.checking.contract import Finding, check_file, check_method, failures
 from benchmark.contracts import MethodInfo
-from benchmark.discovery.external import methods_of, name_files
 from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError
+from benchmark.suites.choosing import methods_of, name_files
 
 #: What takes long, in little: how a method does its work does not depend on how much of it.
 LITTLE = {

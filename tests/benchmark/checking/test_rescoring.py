@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.checking import rescoring
-from benchmark.checking.known_data import checksum
 from benchmark.contracts import Measured
 from benchmark.errors import InputError
+from benchmark.rescoring import rescore as rescoring
+from benchmark.rescoring.known_data import checksum
 from benchmark.running.arrays import ArraysError, read_arrays
 from benchmark.running.records import Record, Value
 from benchmark.tasks import TASKS
@@ -193,7 +193,7 @@ def test_bias_of_data_that_is_elsewhere_is_known_by_how_it_is_made(
     """Without the training set no weights are known, but each class has its own colour."""
     record = record_of("debias-known")
     arrays = kept(results, record)
-    monkeypatch.setattr("benchmark.checking.known_data.at_hand", lambda scenario: False)
+    monkeypatch.setattr("benchmark.rescoring.known_data.at_hand", lambda scenario: False)
     found = rescoring.rescore(record, arrays)
     assert rescoring.differences(record, found) == []
     conflicting = record.cell.settings["bias"]["conflicting"]
@@ -206,7 +206,7 @@ def test_all_else_needs_no_data(task: str, results: Path, record_of: RecordOf, m
     record = record_of(task)
     arrays = kept(results, record)
     here = rescoring.rescore(record, arrays)
-    monkeypatch.setattr("benchmark.checking.known_data.at_hand", lambda scenario: False)
+    monkeypatch.setattr("benchmark.rescoring.known_data.at_hand", lambda scenario: False)
     assert rescoring.rescore(record, arrays) == here
 
 

@@ -24,7 +24,7 @@ WITHOUT_TORCH = {
     ),
     "board": (
         "from pathlib import Path\n"
-        "from benchmark.reporting.board import build_board\n"
+        "from benchmark.boards.board import build_board\n"
         "from benchmark.reporting import markdown, report, terminal\n"
         "from benchmark.running.records import RecordStore\n"
         "from benchmark.suites.definition import load_suite\n"

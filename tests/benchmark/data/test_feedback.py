@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Access, GanProblem, Ledger, MethodInfo
 from benchmark.data.feedback import Feedback, Mistaken
 from benchmark.discovery.methods import METHODS, MethodRegistry
 from benchmark.errors import AccessViolation
 from benchmark.running import amending
 from benchmark.running import cell as running
-from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.cell import run_cell
-from benchmark.running.context import Context
 from benchmark.running.records import Cell, Record
 from benchmark.running.stages import StoredStages
 from benchmark.suites.definition import methods_of

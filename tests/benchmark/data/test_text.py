@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark.compat import transformers
 from benchmark.data import DATA, decoded, text
 from benchmark.data.bias import Bias
 from benchmark.data.biased import group_counts, load_biased
 from benchmark.errors import InputError
-from benchmark.models.text import transformers
 
 pytest.importorskip("tokenizers")
 library = transformers()

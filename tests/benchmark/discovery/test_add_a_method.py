@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmark.boards.board import ABSENT, build_board
 from benchmark.checking.contract import check_file, failures
 from benchmark.checking.verify import verify
 from benchmark.cli import main
 from benchmark.contracts import Access
-from benchmark.discovery.external import methods_of, name_files
-from benchmark.reporting.board import ABSENT, build_board
 from benchmark.running.records import RecordStore
+from benchmark.suites.choosing import methods_of, name_files
 from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS
 from benchmark.tuning.spaces import spaces

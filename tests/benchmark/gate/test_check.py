@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.gate import timed
 from benchmark.gate.check import check
-from benchmark.gate.hardware import computer, hardware, read_made
 from benchmark.gate.speed import compare_all, file_of, read_baseline
 from benchmark.gate.updating import update, update_speed
+from benchmark.hardware import computer, hardware, read_made
+from benchmark.speed import timed
 
 ROOT = Path(__file__).parents[3]
 SMALL = """

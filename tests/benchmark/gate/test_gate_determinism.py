@@ -10,8 +10,8 @@ import pytest
 
 from benchmark.gate import sections
 from benchmark.gate.determinism import Strict, against_committed, twice
-from benchmark.gate.hardware import Computer, computer, unlike_hardware
 from benchmark.gate.kept import Kept
+from benchmark.hardware import Computer, computer, unlike_hardware
 from benchmark.running.records import Record
 
 Records = dict[str, Record]

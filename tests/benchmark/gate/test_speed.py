@@ -11,22 +11,20 @@ import pytest
 
 from benchmark.errors import InputError
 from benchmark.gate import clock, sections
-from benchmark.gate.hardware import Hardware
 from benchmark.gate.speed import (
     SCHEMA,
     Baseline,
     Compared,
-    Times,
     compare,
     compare_all,
     confirmed,
     file_of,
     nearest,
     read_baseline,
-    relative,
     write_baseline,
 )
-from benchmark.gate.timed import Broken, pooled, read_report
+from benchmark.hardware import Hardware
+from benchmark.speed.timed import Broken, Times, pooled, read_report, relative
 
 LEVEL, FACTOR = 0.005 / 9, 1.4
 MACHINE = Hardware("a processor", "AVX2", "a model", "flags", "Linux x86_64", "cpu", 2)

@@ -16,12 +16,12 @@ from benchmark.errors import InputError
 from benchmark.gate import cells, speed
 from benchmark.gate import check as checking
 from benchmark.gate.declaration import load_declaration
-from benchmark.gate.hardware import FILE, SCHEMA, Hardware, Made, cpu_info, hardware, read_made, write_made
-from benchmark.gate.speed import Baseline, Times
-from benchmark.gate.timed import Broken, Unmeasured
+from benchmark.gate.speed import Baseline
 from benchmark.gate.updating import replace_records
+from benchmark.hardware import FILE, SCHEMA, Hardware, Made, cpu_info, hardware, read_made, write_made
 from benchmark.running.plan import Plan
 from benchmark.running.records import Record, RecordStore
+from benchmark.speed.timed import Broken, Times, Unmeasured
 
 SMALL = """
 suite = "smoke"

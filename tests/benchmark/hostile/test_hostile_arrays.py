@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from benchmark.reporting.board import build_board
+from benchmark.boards.board import build_board
 from benchmark.reporting.figures.drawings import drawings
 from benchmark.reporting.sheet import sheets
 from benchmark.running.arrays import TYPES, read_arrays

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from benchmark import environment
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.data.decoded import Decoding, decoded
 from benchmark.data.kept import keep, restore
 from benchmark.data.natural import WATERBIRDS, _pixels, _waterbird_entries, in_order, table
 from benchmark.errors import InputError
 from benchmark.running import plan
-from benchmark.running.artifacts import ArtifactStore
 
 KEY = {"kind": "test", "seed": 3}
 TENSORS = {"a": torch.arange(12.0).reshape(3, 4), "b.bias": torch.ones(2, dtype=torch.int64)}

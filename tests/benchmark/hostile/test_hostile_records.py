@@ -17,8 +17,8 @@ from hostile_values import NAMES, campaign, damaged, json_values, mutated, paths
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.boards.board import Row, build_board
 from benchmark.commands.console import VisibleConsole
-from benchmark.reporting.board import Row, build_board
 from benchmark.reporting.exports import write_tables
 from benchmark.reporting.figures.board_drawings import board_drawings
 from benchmark.reporting.figures.drawings import drawings

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.data.kept import restore
 from benchmark.data.natural import _pixels
 from benchmark.errors import InputError
@@ -23,7 +24,6 @@ from benchmark.metrics import fidelity
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.weights import tensors_only
 from benchmark.running.arrays import ArraysError, read_arrays
-from benchmark.running.artifacts import ArtifactStore
 from benchmark.suites.definition import load_suite
 
 SOURCE = Path(__file__).parents[3]

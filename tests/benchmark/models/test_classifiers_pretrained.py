@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark import compat
+from benchmark.compat import transformers
 from benchmark.errors import InputError
 from benchmark.models import LIBRARIES, MODELS
 from benchmark.models.classifiers import build_classifier, published_classifier
 from benchmark.models.surgery import head, logits_and_features, representation, state_hash
-from benchmark.models.text import TextClassifier, transformers
+from benchmark.models.text import TextClassifier
 
 needs_transformers = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 needs_vision = pytest.mark.skipif(

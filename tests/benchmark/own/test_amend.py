@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmark.boards.board import build_board
 from benchmark.cli import main
 from benchmark.models.classifiers import build_classifier
-from benchmark.reporting.board import build_board
 from benchmark.running.records import RecordStore
 
 

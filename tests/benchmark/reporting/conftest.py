@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmark.boards.board import Row
 from benchmark.contracts import StepRecipe
 from benchmark.data.bias import Bias
 from benchmark.discovery.methods import METHODS
-from benchmark.reporting.board import Row
 from benchmark.reporting.markdown import task_page
 from benchmark.reporting.material import Material
 from benchmark.reporting.overview import overview

@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
-from benchmark.reporting import aggregates
-from benchmark.reporting.aggregates import CostCell, Origin
-from benchmark.reporting.board import Row
+from benchmark.boards import aggregates
+from benchmark.boards.aggregates import CostCell, Origin
+from benchmark.boards.board import Row
 from benchmark.reporting.overview import overview
 from benchmark.reporting.ranking import rankings
 from benchmark.reporting.sheet import sheets

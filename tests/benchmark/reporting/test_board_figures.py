@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from benchmark.reporting.board import Row, build_board
+from benchmark.boards.board import Row, build_board
 from benchmark.reporting.figures.board_drawings import board_drawings
 from benchmark.reporting.figures.costs import CostPlot, cost_figure, cost_plot
 from benchmark.reporting.figures.dot_key import Dot

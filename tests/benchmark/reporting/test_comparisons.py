@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmark.reporting import comparisons
-from benchmark.reporting.board import Row, build_board
-from benchmark.reporting.comparisons import compared_with, losses, tied_with_best, ties, to_reference
+from benchmark.boards import comparisons
+from benchmark.boards.board import Row, build_board
+from benchmark.boards.comparisons import compared_with, losses, tied_with_best, ties, to_reference
 from benchmark.reporting.overview import normalised, overview
 from benchmark.reporting.ranking import Ranking, differences, rankings
 from benchmark.running.records import Record

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from benchmark.reporting.board import build_board
+from benchmark.boards.board import build_board
 from benchmark.reporting.concepts import KINDS, concept_table
 from benchmark.running.records import Record
 

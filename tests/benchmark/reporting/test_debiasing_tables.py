@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmark.reporting.board import build_board
+from benchmark.boards.board import build_board
 from benchmark.reporting.figures.drawings import drawings
 from benchmark.reporting.figures.pictures import pictures
 from benchmark.reporting.figures.plots import group_maps as draw

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmark.boards.board import build_board
 from benchmark.errors import InputError
-from benchmark.reporting.board import build_board
 from benchmark.reporting.export_command import export, exported
 from benchmark.running.records import Record, RecordStore
 from benchmark.suites.definition import load_suite

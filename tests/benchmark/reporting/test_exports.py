@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmark.boards.aggregates import MetricCell
+from benchmark.boards.board import build_board
 from benchmark.reporting import cells
-from benchmark.reporting.aggregates import MetricCell
-from benchmark.reporting.board import build_board
 from benchmark.reporting.exports import FIELDS, csv_table, json_table, write_tables
 from benchmark.reporting.sheet import Sheet, sheets
 from benchmark.running.records import Record, RecordStore

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.boards.board import build_board
 from benchmark.reporting import findings
-from benchmark.reporting.board import build_board
 from benchmark.reporting.findings import FOLDER, about, note
 from benchmark.reporting.front import front_page
 from benchmark.reporting.material import Material

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.boards.board import build_board
 from benchmark.data import hues
-from benchmark.reporting.board import build_board
 from benchmark.reporting.figures.drawings import drawings
 from benchmark.reporting.figures.gallery import save_all
 from benchmark.reporting.figures.generators import image_grid, point_panels, premise_curves

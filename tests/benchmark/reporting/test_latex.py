@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmark.boards.board import build_board
 from benchmark.reporting import cells
-from benchmark.reporting.board import build_board
 from benchmark.reporting.exports import write_tables
 from benchmark.reporting.latex.columns import WIDTH, Column, parts
 from benchmark.reporting.latex.macros import commands, macros, spelled

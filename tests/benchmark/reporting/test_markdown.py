@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmark.boards.board import MetricCell, build_board
 from benchmark.errors import InputError
 from benchmark.reporting import cells
-from benchmark.reporting.board import MetricCell, build_board
 from benchmark.reporting.figures.pictures import pictures
 from benchmark.reporting.figures.plots import decision_regions, loss_curves
 from benchmark.reporting.report import render

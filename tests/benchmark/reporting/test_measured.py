@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmark.boards.board import build_board
 from benchmark.contracts import GanRecipe, Recipe
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import head
 from benchmark.published.joining import joined
-from benchmark.reporting.board import build_board
 from benchmark.reporting.measured import FEATURES, Setting, how_measured, setting_of, settings_of
 from benchmark.reporting.published import beside_the_paper
 from benchmark.reporting.report import render

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmark.reporting.board import Row, build_board
+from benchmark.boards.board import Row, build_board
 from benchmark.reporting.cells import difference, score
 from benchmark.reporting.front import best_of, front_page
 from benchmark.reporting.material import Material

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmark.boards.board import Row, build_board
 from benchmark.published import numbers, papers
 from benchmark.published.joining import joined, joined_to
 from benchmark.reporting.beside import Beside, accounts, beside
-from benchmark.reporting.board import Row, build_board
 from benchmark.reporting.measured import Setting
 from benchmark.reporting.published import BESIDE, accounted, beside_the_paper
 from benchmark.running.records import Record

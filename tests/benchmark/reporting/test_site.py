@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from site_boards import HOSTILE, IMAGE, SCRIPT, TOW, drawing, hostile_rows, make_row, make_site, plain_rows
 
-from benchmark.reporting.board import build_board
+from benchmark.boards.board import build_board
 from benchmark.reporting.overview import overview
 from benchmark.reporting.ranking import rankings
 from benchmark.reporting.sheet import sheets

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from site_boards import HOSTILE, make_row, make_site
 
-from benchmark.reporting.board import build_board
+from benchmark.boards.board import build_board
 from benchmark.reporting.exports import json_table
 from benchmark.reporting.latex.tables import latex_table
 from benchmark.reporting.overview import overview

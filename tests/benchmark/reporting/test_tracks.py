@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from benchmark.boards.board import Row, build_board
 from benchmark.reporting import cells
-from benchmark.reporting.board import Row, build_board
 from benchmark.reporting.terminal import print_board
 from benchmark.running.records import Record
 from benchmark.tasks import TASKS

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Access, ForgetProblem, Measured, MethodInfo, Recipe
 from benchmark.data.views import Samples, View
 from benchmark.discovery.methods import MethodRegistry
@@ -25,7 +26,6 @@ from benchmark.registry import Registry
 from benchmark.running import amending
 from benchmark.running import cell as running
 from benchmark.running.cell import run_cell
-from benchmark.running.context import Context
 from benchmark.running.records import Cell, Record
 from benchmark.tasks import Evaluation, Guarded, Implementation, Task
 

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 import torch
 
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Ledger
 from benchmark.discovery.methods import METHODS
 from benchmark.errors import AccessViolation, DivergenceError
 from benchmark.running import companions
 from benchmark.running.amending import amend
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import RecordStore
 from benchmark.suites.definition import Suite, load_suite, select

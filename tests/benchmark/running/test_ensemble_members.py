@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from benchmark import environment
+from benchmark.boards import board
+from benchmark.boards.board import Row
 from benchmark.checking.other_files import check_other, comparison_file
 from benchmark.cli import main
 from benchmark.discovery.source import digest
 from benchmark.errors import InputError
 from benchmark.metrics.ensembles import largest_epsilon
-from benchmark.reporting import board
-from benchmark.reporting.board import Row
 from benchmark.reporting.ensembles import METRICS, ensemble_tables
 from benchmark.reporting.report import render
 from benchmark.running import ensembles, pool

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 import methods.laf
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Access, ForgetProblem, Ledger
 from benchmark.data.views import Samples, View
 from benchmark.errors import AccessViolation
-from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.cell import run_cell
-from benchmark.running.context import Context
 from benchmark.running.records import Cell, Record
 from benchmark.running.stages import StoredStages
 from benchmark.timing import Lap, Stopwatch

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from benchmark.errors import InputError
-from benchmark.gate import timed
-from benchmark.gate.hardware import Hardware, hardware
-from benchmark.gate.timed import Broken, Failed
+from benchmark.hardware import Hardware, hardware
 from benchmark.reporting.speed import page_of, print_speeds, seconds_text, write_page
 from benchmark.speed import measure as command
+from benchmark.speed import timed
 from benchmark.speed.measured import FOLDER, Limited, Pair, Speeds, read_all, read_report, write
+from benchmark.speed.timed import Broken, Failed
 
 HERE = Hardware(
     processor="A | processor", capability="AVX2", model="", flags="", platform="Linux", device="cpu", cores=2

@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 
 from benchmark.errors import InputError
-from benchmark.gate import timed
-from benchmark.gate.timed import Broken
 from benchmark.speed import measure as command
+from benchmark.speed import timed
+from benchmark.speed.timed import Broken
 
 ROOT = Path(__file__).parents[3]
 #: Works of a checkout: two that pass, one that is measured and then fails, and one that raises.

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
+from benchmark.reporting.studies.analyses.attacks import ATTACKS, sections, strongest, way_back, ways_back
 from benchmark.running.records import Cell
-from benchmark.studies.analyses.attacks import ATTACKS, sections, strongest, way_back, ways_back
 from benchmark.studies.found import Found
 
 SWEEP = """

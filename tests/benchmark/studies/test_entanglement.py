@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
+from benchmark.reporting.studies.analyses.entanglement import costs_of, rank_correlation, sections
 from benchmark.running.records import Cell
-from benchmark.studies.analyses.entanglement import costs_of, rank_correlation, sections
 from benchmark.studies.found import Found
 
 RATES = """

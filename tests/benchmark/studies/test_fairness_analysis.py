@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
+from benchmark.reporting.studies.analyses.fairness import accuracies_of, paid_of, sections
 from benchmark.running.records import Cell
-from benchmark.studies.analyses.fairness import accuracies_of, paid_of, sections
 from benchmark.studies.found import Found
 
 SWEEP = """

@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 
 from benchmark.data.bias import Bias
 from benchmark.data.biased import group_counts, load_biased
+from benchmark.reporting.studies.analyses import gerne_extrapolation, gerne_pseudo, gerne_variance
+from benchmark.reporting.studies.section import Section
 from benchmark.running.records import STUDIES, Cell, Failure, RecordStore
 from benchmark.stats import t_interval
 from benchmark.studies import measured
-from benchmark.studies.analyses import gerne_extrapolation, gerne_pseudo, gerne_variance
 from benchmark.studies.definition import Study, load_study
 from benchmark.studies.expansion import expanded
 from benchmark.studies.found import Found
 from benchmark.studies.measuring.gradient_variance import formula
-from benchmark.studies.section import Section
 from methods.gerne import beta_bounds
 
 Values = Callable[[Cell], dict[str, float | None] | None]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from benchmark.reporting.studies.analyses.sensitivity import draw, ranges, sections
 from benchmark.running.records import Cell
-from benchmark.studies.analyses.sensitivity import draw, ranges, sections
 from benchmark.studies.found import Found
 
 ALPHAS = """

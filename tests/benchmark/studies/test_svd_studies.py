@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from benchmark.errors import InputError
+from benchmark.reporting.studies.analyses import search, similar_classes, transfer
 from benchmark.running.records import Record
-from benchmark.studies.analyses import search, similar_classes, transfer
 from benchmark.studies.definition import load_study
 from benchmark.studies.expansion import expanded, measured_points
 from benchmark.studies.found import Found

@@ -99,8 +99,8 @@ def test_one_class_for_all_is_not_excused_by_rounding(archive: Archive, changed:
 
 
 def test_scores_of_images_that_are_no_numbers_remove_nothing(tmp_path: Path) -> None:
-    from benchmark.checking.claim import Claim
-    from benchmark.checking.rescoring import rescore_claim
+    from benchmark.rescoring.reported import Claim
+    from benchmark.rescoring.rescore import rescore_claim
 
     scenario = load_suite("smoke").scenarios["ring"].settings
     arrays = {name: np.zeros(told.shape, bool if told.logical else np.float16) for name, told in

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from baselines.references import LogitMask
-from benchmark.checking.claim import Claim
-from benchmark.checking.rescoring import rescore_claim
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.data.packaged import load
 from benchmark.data.views import Samples
 from benchmark.metrics.catalogue import METRICS
 from benchmark.models.surgery import head, state_hash, underlying
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
+from benchmark.rescoring.reported import Claim
+from benchmark.rescoring.rescore import rescore_claim
 from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, Evaluation, forgetting
 from benchmark.tasks.attacking import attacks, of_pixels, pixels_of

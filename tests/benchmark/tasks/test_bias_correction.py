@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.references import LogitMask
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Access, BiasProblem, Kind, Ledger, Measured, MethodInfo, Recipe, method
 from benchmark.data.artefact import Artefact
 from benchmark.data.attacked import Attacked, Pair, load_attacked
@@ -32,9 +34,7 @@ from benchmark.models.split import ShiftedLayer
 from benchmark.models.surgery import state_hash
 from benchmark.running import cell as running
 from benchmark.running.amending import amend, violations
-from benchmark.running.artifacts import ArtifactStore
 from benchmark.running.cell import amend_for_selection, run_cell
-from benchmark.running.context import Context
 from benchmark.suites.definition import load_suite, methods_of
 from benchmark.tasks import TASKS, Evaluation, base_models, concept_metrics, correcting
 from benchmark.tasks.bias_correction import ABLE, ATTACKED, EVIDENT, BiasCorrection, derive, gates

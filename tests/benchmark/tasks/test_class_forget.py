@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from baselines.references import LogitMask
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.packaged import load
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import state_hash
 from benchmark.running.cell import run_cell
-from benchmark.running.context import Context
 from benchmark.running.records import RecordStore
 from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, base_models, forgetting

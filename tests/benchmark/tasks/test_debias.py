@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Access, Ledger, MethodInfo, method
 from benchmark.data.biased import load_biased
 from benchmark.data.views import Samples, View
@@ -19,7 +20,6 @@ from benchmark.discovery.methods import METHODS
 from benchmark.errors import AccessViolation, InputError
 from benchmark.metrics.groups import count_groups, group_balanced
 from benchmark.running.amending import amend, violations
-from benchmark.running.context import Context
 from benchmark.suites.definition import load_suite, methods_of
 from benchmark.tasks import TASKS, debiasing
 from benchmark.tasks.debias import BY_ATTRIBUTE, RULES, Debias, derive, gates, rank_by, track

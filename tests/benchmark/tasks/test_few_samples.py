@@ -8,12 +8,12 @@ import msgspec
 import pytest
 import torch
 
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Access, ForgetProblem, Ledger
 from benchmark.data.packaged import load
 from benchmark.discovery.methods import METHODS
 from benchmark.models.classifiers import build_classifier
 from benchmark.running.amending import amend
-from benchmark.running.context import Context
 from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, forgetting
 from benchmark.tasks.class_forget import ClassForget

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.rejection import Rejecting
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Access, GanProblem, GanRecipe, Ledger, Recipe
 from benchmark.data.removal import load_removal, without
 from benchmark.data.views import Samples
@@ -26,7 +27,6 @@ from benchmark.models.gan import Gan
 from benchmark.models.judges import ClassJudge, HueJudge, NearestJudge
 from benchmark.models.surgery import state_hash
 from benchmark.running.cell import amend_for_selection, run_cell
-from benchmark.running.context import Context
 from benchmark.running.records import Record
 from benchmark.suites.definition import load_suite, methods_of
 from benchmark.tasks import TASKS, Evaluation, base_models, companions, generating, judging

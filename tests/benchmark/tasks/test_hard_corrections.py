@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Access, Ledger
 from benchmark.data.artefact import Artefact
 from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.models.surgery import state_hash
 from benchmark.running.amending import amend
-from benchmark.running.context import Context
 from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, Evaluation, concept_metrics, correcting
 from benchmark.tasks.bias_correction import BiasCorrection

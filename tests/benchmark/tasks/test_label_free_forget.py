@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Access, ForgetProblem, Ledger, Recipe
 from benchmark.data.packaged import Dataset, load
 from benchmark.discovery.methods import METHODS
@@ -17,7 +18,6 @@ from benchmark.discovery.methods import load as load_method
 from benchmark.errors import InputError
 from benchmark.models.classifiers import build_classifier
 from benchmark.models.surgery import state_hash
-from benchmark.running.context import Context
 from benchmark.suites.definition import load_suite
 from benchmark.tasks import TASKS, Evaluation, attacking, base_models, forgetting
 from benchmark.tasks.class_forget import opted

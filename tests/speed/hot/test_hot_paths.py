@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Access, Ledger
 from benchmark.data.packaged import load
 from benchmark.data.views import View
 from benchmark.discovery.methods import METHODS, check_parameters
 from benchmark.models.classifiers import build_classifier
 from benchmark.running.amending import amend
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Cell, Record, RecordStore
 from benchmark.seeding import generator

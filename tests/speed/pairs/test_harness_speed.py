@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmark.artifacts.context import Context
 from benchmark.contracts import Recipe
 from benchmark.data.packaged import load
 from benchmark.determinism import seed_cell
 from benchmark.models.classifiers import build_classifier
-from benchmark.running.context import Context
 from benchmark.running.plan import Plan, machine, make_plan
 from benchmark.running.records import Cell, Record, RecordStore, Value
 from benchmark.running.worker import Setting, run_in_turn

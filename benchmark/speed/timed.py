@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 
 from benchmark.discovery.methods import package_folder
-from benchmark.gate.speed import Times, relative
 
 #: Rounds of each benchmark: the rank test needs some twenty on either side.
 ROUNDS = 25
@@ -34,6 +33,23 @@ FAILED = re.compile(r"(?:FAILED|ERROR) \S+?::(.+?)(?: - .*)?$")
 #: pytest's exit codes where tests have failed, and where none was chosen.
 SOME_FAILED, NONE_CHOSEN = 1, 5
 Watch = Callable[[str, int], None]
+#: Calibrations on either side of a round that its time is divided by, as their median.
+AROUND = 2
+
+
+class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rounds of a benchmark: ``relative`` to the calibration; ``seconds`` is their median in seconds."""
+
+    relative: list[float]
+    seconds: float
+
+
+def relative(rounds: Sequence[float], calibration: Sequence[float]) -> list[float]:
+    """Each round over the median calibration around it; ValueError where they are not as many, or not positive."""
+    if len(rounds) != len(calibration) or not rounds or min(*rounds, *calibration) <= 0:
+        raise ValueError(f"{len(rounds)} rounds for {len(calibration)} calibrations")
+    around = [median(calibration[max(0, i - AROUND) : i + AROUND + 1]) for i in range(len(rounds))]
+    return [seconds / own for seconds, own in zip(rounds, around, strict=True)]
 
 
 class Unmeasured(Exception):  # noqa: N818 - it says what became of the times

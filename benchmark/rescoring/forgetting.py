@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmark.checking import known_data
-from benchmark.checking.claim import Claim
-from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
+from benchmark.rescoring import known_data
+from benchmark.rescoring.kept import Kept
+from benchmark.rescoring.reported import Claim
 from benchmark.running.arrays import ArraysError
 from benchmark.seeding import generator
 from benchmark.tasks.class_forget import ClassForget

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from benchmark.reporting.studies.analyses.gerne_extrapolation import BALANCED, by_seed, paired, shown
+from benchmark.reporting.studies.section import Section
 from benchmark.stats import t_interval
-from benchmark.studies.analyses.gerne_extrapolation import BALANCED, by_seed, paired, shown
 from benchmark.studies.found import Found
-from benchmark.studies.section import Section
 
 #: t -> precision, recall and best test accuracy in percent, read by eye off figure 3 of arXiv:2503.13236.
 FIGURE_3 = {0.0005: (100, 13, 70), 0.001: (100, 25, 75), 0.003: (99, 70, 77), 0.005: (78, 89, 74), 0.01: (37, 95, 66)}

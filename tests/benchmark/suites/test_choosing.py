@@ -9,14 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmark.discovery import external, outside
-from benchmark.discovery.external import choose, invited
+from benchmark.artifacts.context import Context
+from benchmark.discovery import outside
 from benchmark.discovery.methods import METHODS
 from benchmark.errors import InputError
 from benchmark.running.cell import run_cell
-from benchmark.running.context import Context
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Cell, RecordStore
+from benchmark.running.run_cells import method_of
+from benchmark.suites.choosing import choose, invited
 from benchmark.suites.definition import Suite, load_suite
 from benchmark.tuning.search import wanted
 from benchmark.tuning.spaces import spaces
@@ -143,10 +144,10 @@ def test_a_method_that_is_not_here_is_said_to_be_from_outside(
     outsiders: LookAgain, make_cell: Callable[..., Cell]
 ) -> None:
     cell = make_cell("finetune")
-    assert external.method_of(cell).name == "finetune"
+    assert method_of(cell).name == "finetune"
     gone = msgspec.structs.replace(cell, method="gone", external=True)
     with pytest.raises(InputError, match="'gone' is not installed here: it came from outside"):
-        external.method_of(gone)
+        method_of(gone)
 
 
 FAILING = """

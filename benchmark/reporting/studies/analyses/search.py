@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from benchmark.reporting.studies.section import Section
 from benchmark.reporting.studies.texts import number, spread
 from benchmark.stats import Interval, t_interval
 from benchmark.studies.found import Found
 from benchmark.studies.measured import Measurement
-from benchmark.studies.section import Section
 
 MEASUREMENT = "search"
 #: A metric that is printed as the score is: in percent, with a decimal.

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.reporting.figures.style import BLUE
+from benchmark.reporting.studies.section import Section
 from benchmark.studies.found import CellResult, Found
-from benchmark.studies.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from benchmark.checking import known_data
-from benchmark.checking.claim import Claim
-from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
 from benchmark.data import DATA
 from benchmark.data.biased import Biased, group_counts
 from benchmark.metrics import groups
 from benchmark.metrics.groups import GroupCounts, count_groups
+from benchmark.rescoring import known_data
+from benchmark.rescoring.kept import Kept
+from benchmark.rescoring.reported import Claim
 from benchmark.running.arrays import ArraysError
 from benchmark.running.records import Count
 from benchmark.tasks.debias import RULES, Debias

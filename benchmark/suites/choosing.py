@@ -12,7 +12,6 @@ from benchmark.contracts import MethodInfo
 from benchmark.discovery import outside, source
 from benchmark.discovery.methods import METHODS, NAME, check_parameters, from_outside
 from benchmark.errors import InputError, unknown
-from benchmark.running.records import Cell
 from benchmark.suites.definition import Scenario, Suite, select
 from benchmark.tasks import TASKS
 
@@ -164,13 +163,3 @@ def foreign(names: Sequence[str]) -> list[str]:
     """Those of the names that a method from outside has."""
     theirs = {info.name for info in METHODS.values() if from_outside(info)}
     return [name for name in names if name in theirs]
-
-
-def method_of(cell: Cell) -> MethodInfo:
-    """The method that a cell names; InputError, which says how to bring it, where it is from outside and not here."""
-    if cell.external and not METHODS.has(cell.method, cell.task):
-        raise InputError(
-            f"method {cell.method!r} is not installed here: it came from outside; name its file in {outside.VARIABLE}, "
-            "or install the package that offers it"
-        )
-    return METHODS.get(cell.method, cell.task)

@@ -16,16 +16,14 @@ import msgspec
 import numpy as np
 import torch
 
-from benchmark.checking import (
-    rescoring_correcting,
-    rescoring_debiasing,
-    rescoring_forgetting,
-    rescoring_generating,
-)
-from benchmark.checking.claim import Claim, claim_of
-from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
 from benchmark.errors import InputError
+from benchmark.rescoring import correcting as rescoring_correcting
+from benchmark.rescoring import debiasing as rescoring_debiasing
+from benchmark.rescoring import forgetting as rescoring_forgetting
+from benchmark.rescoring import generating as rescoring_generating
+from benchmark.rescoring.kept import Kept
+from benchmark.rescoring.reported import Claim, claim_of
 from benchmark.running.records import Record, Value
 from benchmark.tasks import TASKS
 

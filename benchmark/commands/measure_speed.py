@@ -15,10 +15,10 @@ from benchmark import environment
 from benchmark.discovery.methods import package_folder
 from benchmark.errors import InputError, unknown
 from benchmark.files import check_writable
-from benchmark.gate import timed
-from benchmark.gate.hardware import hardware
+from benchmark.hardware import hardware
 from benchmark.reporting.speed import print_speeds, write_page
 from benchmark.running.session import check_device
+from benchmark.speed import timed
 from benchmark.speed.measured import SCHEMA, Limited, Pair, Speeds, read_report, write
 
 #: Where the works are, below the checkout; rounds of each, and seconds after which they are given up.

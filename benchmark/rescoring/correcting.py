@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmark.checking import known_data
-from benchmark.checking.claim import Claim
-from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
 from benchmark.data import DATA, OWN
 from benchmark.metrics.accuracy import accuracy
 from benchmark.metrics.f1 import macro_f1
+from benchmark.rescoring import known_data
+from benchmark.rescoring.kept import Kept
+from benchmark.rescoring.reported import Claim
 from benchmark.running.arrays import ArraysError
 from benchmark.tasks.bias_correction import BiasCorrection
 

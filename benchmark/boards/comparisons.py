@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+from benchmark.boards.board import UNRANKED, Row
 from benchmark.metrics.catalogue import metric
-from benchmark.reporting.board import UNRANKED, Row
 from benchmark.stats import ALPHA, Interval, can_reject, holm, paired_t_p, sign_flip_p, smallest_p, t_interval
 from benchmark.tasks import TASKS, Task
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from benchmark.reporting.studies.section import Section
 from benchmark.stats import Interval, linearised_ratio, t_interval
 from benchmark.studies.found import CellResult, Found
 from benchmark.studies.placing import ROW, rows
-from benchmark.studies.section import Section
 from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmark.reporting.figures.style import BLUE, GREEN, ORANGE
+from benchmark.reporting.studies.analyses.gerne_extrapolation import BALANCED, shown
+from benchmark.reporting.studies.section import Section
 from benchmark.stats import t_interval
-from benchmark.studies.analyses.gerne_extrapolation import BALANCED, shown
 from benchmark.studies.found import Found
 from benchmark.studies.measured import Measurement
-from benchmark.studies.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.reporting.figures.style import BLACK, BLUE, PALE, VERMILLION
+from benchmark.reporting.studies.section import Section
 from benchmark.stats import t_interval
 from benchmark.studies.found import CellResult, Found
 from benchmark.studies.placing import ROW, rows
-from benchmark.studies.section import Section
 from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:

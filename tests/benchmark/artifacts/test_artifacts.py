@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.artifacts.context import Context
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.contracts import Recipe
-from benchmark.running.artifacts import ArtifactStore
-from benchmark.running.context import Context
 
 KEY: dict[str, Any] = {"kind": "test", "recipe": Recipe(1, 0.1, 4), "seed": 3}
 TENSORS = {"w": torch.arange(6.0).view(2, 3), "n": torch.tensor(7)}
@@ -172,7 +172,7 @@ def test_what_an_artifact_depends_on_is_in_its_key(store: ArtifactStore, monkeyp
     for context in (one, two, one):
         ask(context, KEY)
     assert build.calls == 2
-    monkeypatch.setattr("benchmark.running.context.digest", lambda module: f"new source of {module}")
+    monkeypatch.setattr("benchmark.artifacts.context.digest", lambda module: f"new source of {module}")
     ask(one, KEY)
     assert build.calls == 3
     monkeypatch.setattr(torch, "__version__", "99.0")

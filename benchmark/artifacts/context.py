@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.artifacts.store import ArtifactStore
 from benchmark.discovery.source import digest
 from benchmark.environment import versions
-from benchmark.running.artifacts import ArtifactStore
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from benchmark.boards import aggregates
+from benchmark.boards.aggregates import Choice, CostCell, GroupCell, MetricCell, Origin, Pair, pair
 from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import METRICS, metric
-from benchmark.reporting import aggregates
-from benchmark.reporting.aggregates import Choice, CostCell, GroupCell, MetricCell, Origin, Pair, pair
 from benchmark.running.ensembles import EnsembleRecord
 from benchmark.running.plan import digests
 from benchmark.running.records import Cell, Record

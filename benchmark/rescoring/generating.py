@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmark.checking.claim import Claim
-from benchmark.checking.kept import Kept
 from benchmark.contracts import Measured
 from benchmark.metrics import removal
+from benchmark.rescoring.kept import Kept
+from benchmark.rescoring.reported import Claim
 from benchmark.running.arrays import ArraysError
 from benchmark.tasks.gan_feature_removal import GanFeatureRemoval
 

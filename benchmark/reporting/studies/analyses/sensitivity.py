@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from benchmark.metrics.catalogue import metric as known
 from benchmark.reporting.figures.style import BLUE
+from benchmark.reporting.studies.section import Section
 from benchmark.stats import Interval, t_interval
 from benchmark.studies.found import CellResult, Found
-from benchmark.studies.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmark.boards.board import MetricCell, Row, build_board
 from benchmark.discovery.methods import METHODS
 from benchmark.reporting import cells
-from benchmark.reporting.board import MetricCell, Row, build_board
 from benchmark.running.records import Record
 from benchmark.stats import t_interval
 from benchmark.suites.definition import load_suite

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from benchmark.reporting.studies.section import Section
 from benchmark.running.records import Record
 from benchmark.stats import Interval, t_interval
 from benchmark.studies.found import CellResult, Found, diverged, is_at
-from benchmark.studies.section import Section
 
 #: Reports print it for the sign of negative numbers.
 MINUS = "\N{MINUS SIGN}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from statistics import variance
 
+from benchmark.reporting.studies.section import Section
 from benchmark.reporting.studies.texts import number, spread
 from benchmark.running.records import Record
 from benchmark.stats import Interval, t_interval
 from benchmark.studies.found import Found
-from benchmark.studies.section import Section
 
 SUITE, TASK_NAME, SCENARIO = "standard", "class-forget", "fashion-residual"
 #: Of its ten classes the seed's is forgotten.
