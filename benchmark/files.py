@@ -1,9 +1,10 @@
-"""Hashes of specifications, and files that are either whole or not there."""
+"""Hashes of specifications, files that are either whole or not there, and files from strangers that are files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -37,3 +38,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_regular(path: Path | str, largest: int) -> bytes:
+    """The content of a file that is one: OSError for links, pipes and devices, ValueError above ``largest`` bytes."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{os.path.basename(path)} is not a regular file")
+    if status.st_size > largest:
+        raise ValueError(f"it has {status.st_size:,} bytes, more than any ({largest:,})")
+    with open(path, "rb") as file:
+        return file.read()

@@ -24,6 +24,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
+from benchmark.data.corruption_constants import CONSTANTS
 from benchmark.seeding import derive
 
 Pixels = NDArray[np.uint8]
@@ -34,31 +35,6 @@ KINDS = ("snow", "frost", "fog", "brightness", "contrast", "spatter", "elastic",
 #: Width and height, and how many images are corrupted at a time.
 SIZE, CHUNK = 32, 1000
 
-#: For severity 1 to 5, from Hendrycks and Dietterich's make_cifar_c.py; what each number is, its function below says.
-CONSTANTS: dict[str, tuple[tuple[float, ...], ...]] = {
-    "snow": (
-        (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
-        (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
-        (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
-        (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
-        (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
-    ),
-    "frost": ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
-    "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
-    "brightness": ((0.05,), (0.1,), (0.15,), (0.2,), (0.3,)),
-    "contrast": ((0.75,), (0.5,), (0.4,), (0.3,), (0.15,)),
-    "spatter": (
-        (0.62, 0.1, 0.7, 0.7, 0.5, 0),
-        (0.65, 0.1, 0.8, 0.7, 0.5, 0),
-        (0.65, 0.3, 1, 0.69, 0.5, 0),
-        (0.65, 0.1, 0.7, 0.69, 0.6, 1),
-        (0.65, 0.1, 0.5, 0.68, 0.6, 1),
-    ),
-    "elastic": ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
-    "jpeg": ((80,), (65,), (58,), (50,), (40,)),
-    "pixelate": ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,)),
-    "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
-}
 #: Red, green and blue of the authors' five photographs of frost at a fifth of their size, as we measured them.
 FROST_MEANS = ((78, 149, 166), (201, 205, 214), (201, 205, 214), (138, 153, 166), (112, 123, 135))
 FROST_DEVIATIONS = ((27, 16, 15), (21, 22, 23), (21, 22, 23), (29, 29, 30), (44, 43, 42))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmark.contracts import FIELDS, Access, Ledger
-from benchmark.data.decoded import Rows, fits, free_memory
+from benchmark.data.rows import Rows, fits, free_memory, taken
 
 #: Bytes of float32 inputs that a CPU computes at a time: of large ones more would go to memory and back at each step.
 CACHED = 1 << 21
@@ -107,16 +107,6 @@ class Samples:
     def _beside(self, images: Tensor, device: torch.device) -> Samples:
         attributes, masks = (None if t is None else t.to(device) for t in (self.attributes, self.masks))
         return replace(self, images=images, labels=self.labels.to(device), attributes=attributes, masks=masks)
-
-
-def taken(rows: Tensor, index: Tensor | slice) -> Tensor:
-    """``rows[index]``; on a CPU each row at ``index`` (B,) int64 is copied as a whole, up to twenty times as fast."""
-    if isinstance(index, slice) or index.dtype != torch.int64 or index.dim() != 1 or rows.device.type != "cpu":
-        return rows[index]
-    try:
-        return rows.index_select(0, index)
-    except IndexError:  # some are counted from the end, which this does not know
-        return rows[index]
 
 
 @lru_cache(maxsize=64)

@@ -62,3 +62,10 @@ def _check(one: Tensor, other: Tensor) -> None:
         if tensor.dim() != 1 or tensor.dtype != torch.bool or len(tensor) != len(one):
             kinds = " and ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in (one, other))
             raise ValueError(f"judgements must be bool, one of each image, not {kinds}")
+
+
+def ratio(after: Measured, before: Measured) -> Measured:
+    """One distance over another; blank where that is none to speak of: a kernel distance may be 0 or less."""
+    if after.value is None or before.value is None or before.value <= 0:
+        return Measured(None, after.n)
+    return Measured(after.value / before.value, after.n)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from benchmark.running.records import LARGEST, read_regular
+from benchmark.files import read_regular
+from benchmark.running.records import LARGEST
 
 log = logging.getLogger("amendbench")
 TASK, METHOD, PARAMETER = "bias-correction", "rr-clarc", "lam"

@@ -21,19 +21,9 @@ from benchmark import environment
 from benchmark.contracts import Kind
 from benchmark.discovery.source import digest
 from benchmark.errors import InputError
-from benchmark.files import write_atomically
+from benchmark.files import read_regular, write_atomically
 from benchmark.running.plan import Plan, make_plan
-from benchmark.running.records import (
-    LARGEST,
-    Cell,
-    Real,
-    Record,
-    RecordStore,
-    Seconds,
-    Whole,
-    check_inside,
-    read_regular,
-)
+from benchmark.running.records import LARGEST, Cell, Real, Record, RecordStore, Seconds, Whole, check_inside
 from benchmark.seeding import derive
 from benchmark.stats import bootstrap_interval
 from benchmark.suites.definition import Scenario, Suite, with_stacked

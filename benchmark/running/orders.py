@@ -16,9 +16,9 @@ from typing import Annotated
 import msgspec
 
 from benchmark.errors import InputError, unknown
-from benchmark.files import write_atomically
+from benchmark.files import read_regular, write_atomically
 from benchmark.running.plan import Plan
-from benchmark.running.records import RUN, Cell, Seconds, check_inside, read_regular
+from benchmark.running.records import RUN, Cell, Seconds, check_inside
 from benchmark.suites.definition import Suite
 
 log = logging.getLogger("amendbench")

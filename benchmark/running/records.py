@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import secrets
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from benchmark.contracts import Kind
-from benchmark.files import check_writable, key_hash
+from benchmark.files import check_writable, key_hash, read_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,17 +164,6 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def values(self) -> dict[str, float | None]:
         return {name: metric.value for name, metric in self.metrics.items()}
-
-
-def read_regular(path: Path | str, largest: int) -> bytes:
-    """The content of a file that is one: OSError for links, pipes and devices, ValueError above ``largest`` bytes."""
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(f"{os.path.basename(path)} is not a regular file")
-    if status.st_size > largest:
-        raise ValueError(f"it has {status.st_size:,} bytes, more than any ({largest:,})")
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def check_inside(path: Path, root: Path) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from benchmark.files import key_hash, write_atomically
+from benchmark.files import key_hash, read_regular, write_atomically
 from benchmark.running import locks
-from benchmark.running.records import RUN, Cell, check_inside, read_regular
+from benchmark.running.records import RUN, Cell, check_inside
 
 FOLDER = "turns"
 #: Bytes of a turn; it is a few hundred.

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from benchmark.files import write_atomically
+from benchmark.files import read_regular, write_atomically
 from benchmark.hardware import Hardware
-from benchmark.running.records import LARGEST, NotKept, check_inside, read_regular
+from benchmark.running.records import LARGEST, NotKept, check_inside
 from benchmark.speed.timed import Broken
 
 log = logging.getLogger("amendbench")

@@ -16,8 +16,8 @@ import msgspec
 from benchmark import environment
 from benchmark.discovery.source import digest
 from benchmark.errors import InputError
-from benchmark.files import write_atomically
-from benchmark.running.records import MOST, STUDIES, read_regular
+from benchmark.files import read_regular, write_atomically
+from benchmark.running.records import MOST, STUDIES
 from benchmark.studies.definition import Study
 from benchmark.studies.expansion import measured_points
 

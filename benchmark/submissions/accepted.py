@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from benchmark.errors import InputError
-from benchmark.files import write_atomically
-from benchmark.running.records import SUBMISSIONS, Real, Value, Whole, check_inside, read_regular
+from benchmark.files import read_regular, write_atomically
+from benchmark.running.records import SUBMISSIONS, Real, Value, Whole, check_inside
 from benchmark.submissions.submission import SHA256, Submission, check
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import msgspec
 
 from benchmark.config import convert, read_toml
 from benchmark.errors import InputError, unknown
+from benchmark.files import read_regular
 from benchmark.running.arrays import MOST_BYTES, read_arrays
-from benchmark.running.records import read_regular
 from benchmark.submissions.archive import pack, pack_arrays
 from benchmark.submissions.expected import check_predictions, checksum, expected, halved
 from benchmark.submissions.submission import SCHEMA, Part, Submission, check, check_reported

@@ -239,9 +239,9 @@ def _removed(measures: Measures, after: Tensor, features: Tensor) -> dict[str, M
         "undesired.before": removal.share(measures.before),
         "undesired.after": removal.share(after),
         "fid": fid,
-        "fid.ratio": _ratio(fid, fid_before),
+        "fid.ratio": removal.ratio(fid, fid_before),
         "kid": kid,
-        "kid.ratio": _ratio(kid, kid_before),
+        "kid.ratio": removal.ratio(kid, kid_before),
     }
 
 
@@ -249,13 +249,6 @@ def _removed(measures: Measures, after: Tensor, features: Tensor) -> dict[str, M
 def _distance(measure: Callable[[Tensor, Tensor], Measured], one: Tensor, other: Tensor) -> Measured:
     """The same of the same two tensors: those that are kept for a seed are measured once."""
     return measure(one, other)
-
-
-def _ratio(after: Measured, before: Measured) -> Measured:
-    """Blank where there is no distance to speak of before: a kernel distance may be 0 or less."""
-    if after.value is None or before.value is None or before.value <= 0:
-        return Measured(None, after.n)
-    return Measured(after.value / before.value, after.n)
 
 
 def _judge(scenario: GanFeatureRemoval, seed: int, measures: Measures, data: Removal) -> dict[str, Measured]:

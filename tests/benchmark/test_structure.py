@@ -40,7 +40,7 @@ LAYERS = (
 BLOCKS = {"concepts", "contracts", "data", "errors", "models", "training"}
 #: Studies measure what the methods are made of.
 USERS_OF_METHODS = {"studies"}
-LARGEST, LARGEST_METHOD, LONGEST = 320, 150, 80
+LARGEST, LARGEST_METHOD, LONGEST = 300, 150, 80
 
 
 def modules() -> list[Path]:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from benchmark.contracts import Access, Ledger
-from benchmark.data import decoded, views
+from benchmark.data import rows, views
 from benchmark.data.attacked import Attacked, Pair
-from benchmark.data.decoded import Rows, fits, free_memory
+from benchmark.data.rows import Rows, fits, free_memory
 from benchmark.data.views import Batch, Samples, View
 from benchmark.errors import AccessViolation
 
@@ -200,7 +200,7 @@ def mapped(tmp_path: Path) -> torch.Tensor:
 
 def test_mapped_rows_are_announced_page_by_page(mapped: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(decoded, "_madvise", lambda *call: told.append(call))
+    monkeypatch.setattr(rows, "_madvise", lambda *call: told.append(call))
     index = torch.tensor([7, 0, 19])
     assert torch.equal(Rows(mapped)[index], mapped[index])
     for (address, length, advice), row in zip(told, index.tolist(), strict=True):
@@ -213,18 +213,18 @@ def test_mapped_rows_are_announced_page_by_page(mapped: torch.Tensor, monkeypatc
 
 def test_small_rows_and_rows_apart_are_not_announced(mapped: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, ...]] = []
-    monkeypatch.setattr(decoded, "_madvise", lambda *call: told.append(call))
+    monkeypatch.setattr(rows, "_madvise", lambda *call: told.append(call))
     index = torch.tensor([1, 2])
     assert torch.equal(Rows(mapped[:, :100].contiguous())[index], mapped[index, :100])
     assert torch.equal(Rows(mapped[:, ::2])[index], mapped[index, ::2])
-    monkeypatch.setattr(decoded, "_madvise", None)
+    monkeypatch.setattr(rows, "_madvise", None)
     assert torch.equal(Rows(mapped)[index], mapped[index])
     assert not told
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="the system takes no advice")
 def test_the_system_takes_the_advice(mapped: torch.Tensor) -> None:
-    assert decoded._madvise is not None
+    assert rows._madvise is not None
     page = mapped.data_ptr() - mapped.data_ptr() % mmap.PAGESIZE
-    assert decoded._madvise(page, mmap.PAGESIZE, mmap.MADV_WILLNEED) == 0
-    assert decoded._madvise(page + 1, mmap.PAGESIZE, mmap.MADV_WILLNEED) == -1  # it looks at what it is told
+    assert rows._madvise(page, mmap.PAGESIZE, mmap.MADV_WILLNEED) == 0
+    assert rows._madvise(page + 1, mmap.PAGESIZE, mmap.MADV_WILLNEED) == -1  # it looks at what it is told

@@ -18,7 +18,7 @@ from benchmark.contracts import Access, Ledger
 from benchmark.data.artefact import Artefact
 from benchmark.data.artefacts import insert
 from benchmark.data.colours import MEAN_COLOURS, SPREAD, colour
-from benchmark.data.decoded import Rows
+from benchmark.data.rows import Rows
 from benchmark.data.views import Samples, View
 from benchmark.training.augmentation import augmented
 
