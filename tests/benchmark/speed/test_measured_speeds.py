@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from benchmark.commands import measure_speed as command
 from benchmark.errors import InputError
 from benchmark.hardware import Hardware, hardware
 from benchmark.reporting.speed import page_of, print_speeds, seconds_text, write_page
-from benchmark.speed import measure as command
 from benchmark.speed import timed
 from benchmark.speed.measured import FOLDER, Limited, Pair, Speeds, read_all, read_report, write
 from benchmark.speed.timed import Broken, Failed

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from benchmark.commands import measure_speed as command
 from benchmark.errors import InputError
-from benchmark.speed import measure as command
 from benchmark.speed import timed
 from benchmark.speed.timed import Broken
 
