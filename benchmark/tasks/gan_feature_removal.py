@@ -183,6 +183,9 @@ def gates(original: Values | None, reference: Values | None) -> list[str]:
     return reasons
 
 
+#: What is measured only where a class goes with what must go.
+OF_COMPANIONS = ("companion.before", "companion.after")
+
 TASK = Task(
     name="gan-feature-removal",
     summary="make a trained generator stop producing a class or a feature, with feedback on its images and no data",
@@ -205,6 +208,7 @@ TASK = Task(
         "recall",
         "ret-fid",
         "change.parameters",
+        *OF_COMPANIONS,
     ),
     headline=(
         "pul.at-quality",
