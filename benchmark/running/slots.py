@@ -28,6 +28,11 @@ class Slot:
     gpu: str | None = None
 
 
+def locks_folder(cache: Path) -> Path:
+    """Where the locks on this machine's cores are; a cache folder may be that of several machines."""
+    return cache / "cores" / socket.gethostname()
+
+
 @contextmanager
 def taken(jobs: int, threads: int, device: str, cache: Path) -> Iterator[list[Slot]]:
     """:func:`slots` on cores that are this run's in the block: runs at once on a machine, of one user, have others.
@@ -35,7 +40,7 @@ def taken(jobs: int, threads: int, device: str, cache: Path) -> Iterator[list[Sl
     Where there are not enough that no other run holds, no worker is pinned and none is exclusive.
     """
     with ExitStack() as held:
-        folder = cache / "cores" / socket.gethostname()
+        folder = locks_folder(cache)
         wanted, free = (jobs * threads if device == "cpu" else 0), list[int]()
         for core in environment.cores():
             if len(free) < wanted and held.enter_context(try_lock(folder / f"{core}.lock")):
