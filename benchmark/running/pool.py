@@ -24,11 +24,11 @@ from benchmark import environment
 from benchmark.errors import WorkersLost
 from benchmark.running import worker
 from benchmark.running.records import SCHEMA, Cell, Cost, Failure, NotKept, Record, RecordStore, Status
-from benchmark.running.slots import VISIBLE, Slot, default_jobs, slots, taken
+from benchmark.running.slots import VISIBLE, Slot, default_jobs, taken
 from benchmark.running.turns import Turns
 from benchmark.running.worker import Reply, Setting
 
-__all__ = ["Setting", "Slot", "default_jobs", "run", "slots"]
+__all__ = ["Setting", "Slot", "default_jobs", "run"]
 
 log = logging.getLogger("amendbench")
 #: glibc keeps large blocks of memory instead of giving them back: mapping them anew costs a fifth of a training step.

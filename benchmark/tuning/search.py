@@ -21,6 +21,7 @@ from benchmark.errors import InputError, unknown
 from benchmark.files import write_atomically
 from benchmark.running import pool, worker
 from benchmark.running.records import check_inside
+from benchmark.running.slots import taken
 from benchmark.seeding import derive
 from benchmark.suites.definition import FOLDER, Scenario, Suite, Tuned
 from benchmark.tasks import TASKS
@@ -130,12 +131,13 @@ def tune(
     setting = pool.Setting(results, environment.cache_root(), device, suite.threads, suite.timeout)
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()
-    for slot in pool.slots(jobs, suite.threads, device):
-        queue.put(slot)
     with (
+        taken(jobs, suite.threads, device, setting.cache) as slots,
         ProcessPoolExecutor(jobs, spawn, worker.prepare, (queue, setting)) as executor,
         Progress(console=console, transient=True) as progress,
     ):
+        for slot in slots:
+            queue.put(slot)
         try:
             bases = [executor.submit(_build_base, s, seed, setting) for s, seed in _bases(wanted, suite)]
             bar = progress.add_task("base models", total=len(bases))

@@ -16,9 +16,9 @@ import pytest
 
 from benchmark import environment
 from benchmark.running import pool, worker
-from benchmark.running.pool import Setting, Slot, default_jobs, slots
+from benchmark.running.pool import Setting, Slot, default_jobs
 from benchmark.running.records import SCHEMA, Cell, Cost, NotKept, Record, RecordStore
-from benchmark.running.slots import taken
+from benchmark.running.slots import slots, taken
 from benchmark.running.worker import Reply
 
 TIMEOUT = 4.0
