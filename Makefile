@@ -76,13 +76,13 @@ claims: $(READY) ## check the papers' claims over the records and write reports/
 	@$(BENCH) claims $(where)
 
 test: $(READY) ## run the tests
-	$(VENV)/bin/python -m pytest -n auto --benchmark-disable -m 'not long'
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal --benchmark-disable -m 'not long'
 
-long: $(READY) ## the tests that take minutes: cells twice, runs that are killed, tasks of a cluster
-	$(VENV)/bin/python -m pytest -n auto --benchmark-disable -m long
+long: $(READY) ## the tests that take longest: the gate with regressions, cells twice, runs that are killed, tasks of a cluster
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal --benchmark-disable -m long
 
 nightly: $(READY) ## the long profiles: a hundred kills, 10,000 hostile inputs, every cell of a seed twice
-	AMENDBENCH_TESTS=nightly $(VENV)/bin/python -m pytest -n auto --benchmark-disable -m nightly
+	AMENDBENCH_TESTS=nightly $(VENV)/bin/python -m pytest -n auto --dist worksteal --benchmark-disable -m nightly
 
 docs: $(READY) ## build the documentation's site in build/docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -54,13 +54,18 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache_folder(shared_folder: Path) -> Iterator[Path]:
     """AMENDBENCH_CACHE for this process and those that it starts."""
     folder = shared_folder / "amendbench-cache"
-    torch.set_num_threads(1)
     cores = folder / "cores" / os.environ.get("PYTEST_XDIST_WORKER", "alone")  # tests beside this one do not matter
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmark.running.slots.locks_folder", lambda cache: cores)
         patch.setenv("AMENDBENCH_CACHE", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Each test starts with one thread, whatever the last one asked for: tests run side by side."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the tests of baselines share: a small data set, and one thread."""
+"""What the tests of baselines share: a small data set."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ import torch
 from sklearn.datasets import load_digits
 
 from benchmark.data.views import Samples
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

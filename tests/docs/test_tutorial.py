@@ -36,12 +36,11 @@ def call(*arguments: str) -> tuple[int, str]:
 @pytest.fixture
 def folder(tmp_path: Path, outsiders: LookAgain, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working directory, with a data root of its own."""
-    before, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    before = torch.are_deterministic_algorithms_enabled()
     monkeypatch.setenv("AMENDBENCH_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     torch.use_deterministic_algorithms(before)
-    torch.set_num_threads(threads)
 
 
 def test_the_method_is_what_new_method_writes(folder: Path) -> None:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
-import torch
 
 from benchmark.gate.clock import calibrate, synchronised
 
@@ -79,15 +78,6 @@ def on_cpu(device: str) -> None:
 def full() -> bool:
     """Whether works are of the size that the table is about; small ones only show that both ways agree."""
     return "AMENDBENCH_SPEED_FULL" in os.environ
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As in a cell of the suites that come with the package."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -51,11 +51,9 @@ def test_data_has_the_checksum_of_the_record(task: str, record_of: RecordOf) -> 
 
 
 def test_threads_are_as_they_were(results: Path, record_of: RecordOf) -> None:
-    before = torch.get_num_threads()
     torch.set_num_threads(2)
     rescoring.rescore(record_of("debias-known"), kept(results, record_of("debias-known")))
     assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
 
 
 # Outputs that were exchanged.

@@ -18,7 +18,6 @@ from benchmark.data.biased import group_counts, load_biased
 from benchmark.errors import InputError
 
 pytest.importorskip("tokenizers")
-library = transformers()
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "dog", "##s"]
 #: Text, split, toxicity, the identity that is mentioned and its share.
@@ -171,7 +170,7 @@ def test_a_tokenizer_that_cannot_be_had(root: Path, monkeypatch: pytest.MonkeyPa
         raise OSError("there is no network.\nand a second line")
 
     put_comments(root)
-    monkeypatch.setattr(library.AutoTokenizer, "from_pretrained", refuse)
+    monkeypatch.setattr(transformers().AutoTokenizer, "from_pretrained", refuse)
     monkeypatch.setenv("AMENDBENCH_TOKENIZER", "somebody/something")
     message = r"tokenizer 'somebody/something' can neither .* \(there is no network\); set AMENDBENCH_TOKENIZER"
     with pytest.raises(InputError, match=message):
@@ -181,9 +180,9 @@ def test_a_tokenizer_that_cannot_be_had(root: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_tokenizer_that_cannot_pad(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_comments(root)
-    whole = library.AutoTokenizer.from_pretrained(text.tokenizer_name())
+    whole = transformers().AutoTokenizer.from_pretrained(text.tokenizer_name())
     whole.pad_token = None
-    monkeypatch.setattr(library.AutoTokenizer, "from_pretrained", lambda name, **how: whole)
+    monkeypatch.setattr(transformers().AutoTokenizer, "from_pretrained", lambda name, **how: whole)
     with pytest.raises(InputError, match="has no token to pad with"):
         text.civil_comments()
 

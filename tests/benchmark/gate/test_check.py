@@ -20,6 +20,8 @@ from benchmark.gate.updating import update, update_speed
 from benchmark.hardware import computer, hardware, read_made
 from benchmark.speed import timed
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 SMALL = """
 suite = "smoke"

@@ -194,6 +194,7 @@ def test_a_report_that_is_killed_leaves_nobody_who_draws(tmp_path: Path, way: st
     assert run.returncode in ((130, 0) if way != "SIGKILL" else (-signal.SIGKILL, 0))
 
 
+@pytest.mark.long
 def test_two_runs_at_once_share_the_work(tmp_path: Path) -> None:
     place = Place(tmp_path)
     runs = [place.start(), place.start()]
