@@ -54,7 +54,7 @@ def u_lira_auc(unlearned: np.ndarray, retrained: np.ndarray) -> Measured:
     Models must be independent: copies of one model in both groups are left out together (50) if they are a pair, and
     give far less than 50 if they are not, because each is still fitted in the other group.
     """
-    groups = _groups(unlearned, retrained, models=3)
+    groups = _groups(unlearned, retrained)
     if groups is None:
         return Measured(None, unlearned.shape[1])
     centre = 0.5 * (groups[0].mean(0) + groups[1].mean(0))
@@ -87,24 +87,16 @@ def _auc(positive: np.ndarray, negative: np.ndarray) -> float:
     return 100.0 * float((ranks / (m * n) - (n + 1) / 2) / n)
 
 
-def klom(unlearned: np.ndarray, retrained: np.ndarray) -> Measured:
-    """KL divergence of margins in nats, mean of N examples; 0: equal histograms.
+def example_kloms(unlearned: np.ndarray, retrained: np.ndarray) -> np.ndarray:
+    """KL divergence of margins in nats for each example: finite (M, N) of at least one model each -> (N,); 0: equal.
 
     Georgiev et al. (2024, arXiv:2410.23232): margins are clipped to [-100, 100] and counted in 20 bins over the range
-    of both groups, for each example. The divergence is KL(unlearned || retrained), as in all of the authors' code
-    (data-unlearning-bench: ``compute_binned_KL_div(unlearned, oracle)``) and so in the published numbers: probability
-    that unlearned models put where no retrained model is costs most. There retrained models have 1e-5 (and all is made
-    to sum to 1 again), so that disjoint groups have log(1e5) = 11.5. Unlike that code, the largest margin is counted in
-    the last bin and not dropped.
+    of both groups; KLoM is the mean over the examples. The divergence is KL(unlearned || retrained), as in all of the
+    authors' code (data-unlearning-bench: ``compute_binned_KL_div(unlearned, oracle)``) and so in the published numbers:
+    probability that unlearned models put where no retrained model is costs most. There retrained models have 1e-5 (and
+    all is made to sum to 1 again), so that disjoint groups have log(1e5) = 11.5. Unlike that code, the largest margin
+    is counted in the last bin and not dropped.
     """
-    groups = _groups(unlearned, retrained, models=1)
-    if groups is None:
-        return Measured(None, unlearned.shape[1])
-    return Measured(float(example_kloms(*groups).mean()), unlearned.shape[1])
-
-
-def example_kloms(unlearned: np.ndarray, retrained: np.ndarray) -> np.ndarray:
-    """What :func:`klom` is the mean of, in nats: finite (M, N) of at least one model each -> (N,)."""
     found = [_kloms(unlearned[:, part], retrained[:, part]) for part in _parts(unlearned.shape[1])]
     return np.concatenate(found) if found else np.zeros(0)
 
@@ -132,15 +124,6 @@ def _histograms(margins: np.ndarray, bins: int = 20) -> np.ndarray:
     index *= n
     index += np.arange(2)[:, None, None] * (bins * n) + np.arange(n)
     return np.bincount(index.ravel(), minlength=2 * bins * n).reshape(2, bins, n) / m
-
-
-def forgetting_epsilon(unlearned: np.ndarray, retrained: np.ndarray, delta: float = 1e-5) -> Measured:
-    """Mean over N examples of :func:`example_epsilons`, each at most :func:`largest_epsilon`; 0: no attack works."""
-    groups = _groups(unlearned, retrained, models=3)
-    if groups is None:
-        return Measured(None, unlearned.shape[1])
-    found = np.minimum(example_epsilons(*groups, delta), largest_epsilon(len(unlearned), delta))
-    return Measured(float(found.mean()), len(found))
 
 
 def largest_epsilon(n: int, delta: float = 1e-5) -> float:
@@ -234,10 +217,10 @@ def forgetting_quality(epsilons: np.ndarray, models: int) -> Measured:
     return Measured(float(score.mean()), len(epsilons))
 
 
-def _groups(unlearned: np.ndarray, retrained: np.ndarray, *, models: int) -> tuple[Floats, Floats] | None:
-    """Both (M, N) in float64; None for fewer models, no examples, or what is not finite."""
+def _groups(unlearned: np.ndarray, retrained: np.ndarray) -> tuple[Floats, Floats] | None:
+    """Both (M, N) in float64; None for fewer than three models, no examples, or what is not finite."""
     if unlearned.shape != retrained.shape or unlearned.ndim != 2:
         raise ValueError(f"unlearned {unlearned.shape} and retrained {retrained.shape} must both be (models, examples)")
     groups = np.asarray(unlearned, dtype=np.float64), np.asarray(retrained, dtype=np.float64)
-    usable = len(unlearned) >= models and unlearned.size > 0 and all(np.isfinite(group).all() for group in groups)
+    usable = len(unlearned) >= 3 and unlearned.size > 0 and all(np.isfinite(group).all() for group in groups)
     return groups if usable else None

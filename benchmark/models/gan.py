@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -84,3 +84,9 @@ def at_once(image: Tensor) -> int:
     """How many images like ``image`` (1, ...) are made or judged in one pass: 500 of 32 x 32 pixels, fewer of more."""
     pixels = image.shape[-1] * image.shape[-2] if image.dim() == 4 else 1
     return min(500, max(8, 500 * 32 * 32 // pixels))
+
+
+def images_in_batches(generator: nn.Module, latents: Tensor) -> Iterator[Tensor]:
+    """What a generator makes of latents (N, latent_dim), as many (B, ...) at a time as :func:`at_once` says."""
+    for z in latents.split(at_once(generator(latents[:1]))):
+        yield generator(z)

@@ -65,13 +65,6 @@ def shift_layer(model: nn.Module, name: str, h: Tensor, target: float) -> None:
     model.set_submodule(name, ShiftedLayer(named_layer(model, name), h, target))
 
 
-def unshift_layer(model: nn.Module, name: str) -> None:
-    """Undo :func:`shift_layer`."""
-    layer = named_layer(model, name)
-    assert isinstance(layer, ShiftedLayer)
-    model.set_submodule(name, layer.layer)
-
-
 class _Tracer(fx.Tracer):
     """Traces with one module as a whole; of a shifted layer that is the layer inside."""
 

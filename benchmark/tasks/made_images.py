@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from benchmark.data.removal import Removal
 from benchmark.data.views import Samples
-from benchmark.models.gan import at_once
+from benchmark.models.gan import at_once, images_in_batches
 
 
 @torch.no_grad()
@@ -16,10 +16,8 @@ def images_of(model: nn.Module, latents: Tensor) -> tuple[Tensor, bool]:
 
     And whether all of it was finite; what is not becomes black.
     """
-    batch = at_once(model(latents[:1]))
     made, finite = [], True
-    for z in latents.split(batch):
-        images = model(z).float()
+    for images in map(Tensor.float, images_in_batches(model, latents)):
         finite = finite and bool(images.isfinite().all())
         made.append(_eight_bits(images).cpu())
     return torch.cat(made), finite

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmark.contracts import GanProblem
 from benchmark.errors import InputError
-from benchmark.models.gan import at_once
+from benchmark.models.gan import images_in_batches
 
 #: Images that are screened at a time where a number of negatives is asked for, and at most.
 ROUND, MOST = 100, 100_000
@@ -26,9 +26,8 @@ def screened(problem: GanProblem, images: int, role: str) -> tuple[Tensor, Tenso
 
 
 def _parted(problem: GanProblem, latents: Tensor) -> tuple[Tensor, Tensor]:
-    batch = at_once(problem.model(latents[:1]))
-    drawn = torch.cat([problem.model(z) for z in latents.split(batch)])
-    undesired = torch.cat([problem.feedback.undesired(x) for x in drawn.split(batch)])
+    batches = list(images_in_batches(problem.model, latents))
+    drawn, undesired = torch.cat(batches), torch.cat([problem.feedback.undesired(x) for x in batches])
     return drawn[undesired], drawn[~undesired]
 
 
