@@ -362,10 +362,10 @@ def test_resampling_draws_all_groups_of_a_class_as_often(
 
 
 def test_subsampling_reads_as_many_samples_of_each_group() -> None:
-    given = problem(steps=100)
+    given = problem(((30, 10), (20, 5), (8, 40)), steps=100)
     balancing.subsampling(given)
     seen = given.train.tally().seen["x"].nonzero().squeeze(1)
-    assert group_of(given, seen).bincount().tolist() == [10, 10, 10, 10]
+    assert group_of(given, seen).bincount().tolist() == [5, 5, 5, 5, 5, 5]
 
 
 # groupdro
