@@ -252,20 +252,20 @@ def outdated(cell: Cell | EnsembleRecord) -> bool:
 
 
 def changed(cell: Cell | EnsembleRecord, suite: Suite) -> bool:
-    """Whether the suite has other settings or hyper-parameters now, or neither the scenario nor the method.
+    """Whether the suite has other settings or hyper-parameters now, or the scenario or the method is gone.
 
-    A method from outside need not be in the suite: it has its defaults, which are known where it is installed.
+    A method need not be listed in the suite: added to a run it has its defaults, which are known where it is installed.
     """
     scenario = suite.scenarios.get(cell.scenario)
-    if scenario is None or (cell.method not in scenario.methods and not cell.external):
+    if scenario is None:
         return True
     try:
         settings = msgspec.convert(cell.settings, type(scenario.settings))
     except msgspec.ValidationError:
         return True
     changed: bool = settings != scenario.settings
-    if cell.external and not METHODS.has(cell.method, cell.task):
-        return changed
+    if not METHODS.has(cell.method, cell.task):
+        return changed or not cell.external
     defaults = METHODS.get(cell.method, cell.task).defaults()
     parameters = {**defaults, **cell.parameters}  # a later parameter's default: as before
     return changed or scenario.methods.get(cell.method, defaults) != parameters

@@ -81,15 +81,17 @@ def bench(
     """
     from benchmark.commands.bench import Request, run_bench
     from benchmark.running import pool, session
-    from benchmark.suites.choosing import choose, invited
+    from benchmark.suites.choosing import choose, invited, left_out
     from benchmark.suites.definition import OWN, load_suite
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     mine = brought(own, task)
     only, more = invited(names(methods), method)
+    console = make_console()
     if mine is None:
         chosen = choose(load_suite(suite), task, names(scenarios), only, more)
+        say(left_out(load_suite(suite), task, names(scenarios), only), console)
     else:
         chosen, suite = choose(added(mine, suite, scenarios, keep=not dry_run), None, None, only, more), OWN
     within(seeds, 1, 100_000, "seeds")
@@ -118,7 +120,7 @@ def bench(
         engine=engine,
         cluster=cluster,
     )
-    exit_with(run_bench(request, make_console()))
+    exit_with(run_bench(request, console))
 
 
 @app.command(
@@ -231,13 +233,14 @@ def tune(
     from benchmark.running import pool, session
     from benchmark.running.plan import machine
     from benchmark.running.records import RecordStore
-    from benchmark.suites.choosing import choose, foreign, invited
+    from benchmark.suites.choosing import choose, foreign, invited, left_out
     from benchmark.suites.definition import load_suite
     from benchmark.tuning import search as tuning
 
     console = make_console()
     only, more = invited(names(methods), method)
     chosen = choose(load_suite(suite), task, names(scenarios), None, [*foreign(only or ()), *more])
+    say(left_out(load_suite(suite), task, names(scenarios), [] if more else only), console)
     session.check_device(device)
     workers = within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
     machine()
@@ -254,6 +257,14 @@ def exit_code(records: Sequence[Record]) -> int:
     """0 where all cells have a result, 1 where some have none, 3 where none has."""
     failed = sum(record.status != "ok" for record in records)
     return 0 if not failed else 3 if failed == len(records) else 1
+
+
+def say(lines: Sequence[str], console: Console) -> None:
+    """Print lines that have names from outside in them."""
+    from rich.markup import escape
+
+    for line in lines:
+        console.print(escape(line))
 
 
 def _say_outcome(found: Outcome, console: Console) -> None:

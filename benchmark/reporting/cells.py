@@ -154,8 +154,14 @@ def reads(row: Row) -> str:
 
 
 def note(row: Row) -> str:
-    """What a reader must know of the row: its status, and its source."""
-    return ", ".join([*([row.status] if row.status != "ok" else []), *source(row)])
+    """What a reader must know of the row: its status, its source, and that nobody tuned it."""
+    return ", ".join([*([row.status] if row.status != "ok" else []), *source(row), *untuned(row)])
+
+
+def untuned(row: Row) -> list[str]:
+    """Whether a row that competes has its method's defaults, where others are tuned."""
+    competes = row.kind in ("paper", "baseline") and bool(row.origin.parameters)
+    return ["defaults"] if competes and row.origin.provenance == "defaults" else []
 
 
 def source(row: Row) -> list[str]:

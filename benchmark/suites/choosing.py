@@ -10,7 +10,7 @@ import msgspec
 
 from benchmark.contracts import MethodInfo
 from benchmark.discovery import outside, source
-from benchmark.discovery.methods import METHODS, NAME, check_parameters, from_outside
+from benchmark.discovery.methods import METHODS, NAME, PACKAGES, check_parameters, from_outside, package_folder
 from benchmark.errors import InputError, unknown
 from benchmark.suites.definition import Scenario, Suite, select
 from benchmark.tasks import TASKS
@@ -34,6 +34,7 @@ def name_files(paths: Sequence[Path]) -> None:
 
     They are named in AMENDBENCH_METHODS, beside those that are there.
     """
+    paths = [path for path in paths if not _module_here(path)]
     for path in paths:
         _check_file(path)
     before = os.environ.get(outside.VARIABLE, "")
@@ -46,6 +47,13 @@ def name_files(paths: Sequence[Path]) -> None:
     except InputError:
         _tell(before)
         raise
+
+
+def _module_here(path: Path) -> str:
+    """The module of a file that lies in one of this repository's packages of methods; empty for others."""
+    folder, stem = Path(os.path.abspath(path)).parent, path.stem
+    found = (package for package in PACKAGES if path.suffix == ".py" and folder == package_folder(package))
+    return next((f"{package}.{stem}" for package in found), "")
 
 
 def _tell(named: str) -> None:
@@ -91,7 +99,8 @@ def methods_of(item: str, task: str | None = None) -> list[MethodInfo]:
     if path is None:
         known = [info for info in METHODS.values() if task in (None, *info.tasks)]
     else:
-        module = next((m for m, file in outside.files().items() if file == Path(os.path.abspath(path))), "")
+        named = (m for m, file in outside.files().items() if file == Path(os.path.abspath(path)))
+        module = _module_here(path) or next(named, "")
         known = [info for info in METHODS.values() if info.module == module]
     found = [info for info in known if name in ("", info.name)]
     if not found:
@@ -156,7 +165,27 @@ def choose(
     """
     chosen = select(suite, task, scenarios, None)
     chosen = with_methods(chosen, [*foreign(only or ()), *added])
+    for name in only or ():
+        without = not_listing(chosen, name)
+        if without and not any(name in scenario.methods for scenario in chosen.scenarios.values()):
+            raise InputError(
+                f"method {name!r} is not listed in {', '.join(without)}: add it there with --method {name}"
+            )
     return chosen if only is None else select(chosen, None, None, [*only, *added])
+
+
+def left_out(suite: Suite, task: str | None, scenarios: Sequence[str] | None, only: Sequence[str] | None) -> list[str]:
+    """What is to be said of scenarios that could have a method that was asked for, and do not list it."""
+    chosen = select(suite, task, scenarios, None)
+    found = ((name, not_listing(chosen, name)) for name in only or () if name not in foreign([name]))
+    return [
+        f"{', '.join(without)}: {name} is not listed; --method {name} adds it" for name, without in found if without
+    ]
+
+
+def not_listing(suite: Suite, name: str) -> list[str]:
+    """Scenarios that could have a method and do not list it."""
+    return [s.name for s in suite.scenarios.values() if name not in s.methods and METHODS.has(name, s.task)]
 
 
 def foreign(names: Sequence[str]) -> list[str]:

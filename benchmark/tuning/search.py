@@ -98,6 +98,8 @@ def wanted(suite: Suite, methods: list[str] | None, more: Path | None = None) ->
     known = {scenario.task: spaces(scenario.task, more) for scenario in suite.scenarios.values()}
     every = {name for found in known.values() for name in found}
     for name in methods or ():
+        if name not in every and name in METHODS:
+            raise InputError(f"method {name!r} has no search space: write one and name its file with --spaces")
         if name not in every:
             raise unknown("method with a search space", name, every)
     for scenario in suite.scenarios.values():
@@ -127,7 +129,8 @@ def tune(
     known = {scenario.task: spaces(scenario.task, more) for scenario, _ in wanted}
     count = " or ".join(str(n) for n in sorted({suite.tuning.of(scenario.task) for scenario, _ in wanted}))
     seeds = ", ".join(map(str, suite.tuning.seeds))
-    console.print(f"[bold]{len(wanted)} studies[/] of {count} configurations on seeds {seeds}; {jobs} at a time")
+    searches = "1 search" if len(wanted) == 1 else f"{len(wanted)} searches"
+    console.print(f"[bold]{searches}[/] of {count} configurations on seeds {seeds}; {jobs} at a time")
     setting = pool.Setting(results, environment.cache_root(), device, suite.threads, suite.timeout)
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()

@@ -433,7 +433,7 @@ def test_q_moves_to_the_worst_group() -> None:
 
 
 def test_groups_that_are_not_in_the_batch_keep_their_weight_among_each_other() -> None:
-    given = problem([[90, 10, 0], [30, 70, 20]])
+    given = problem([[90, 10, 0], [30, 70, 1]])  # one sample is a group
     loss = robust(given, eta=1.0, adjustment=1.0)
     assert float(loss.q[2]) == 0
     value = loss(equal_draw(given, (0, 4)))

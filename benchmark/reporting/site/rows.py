@@ -165,7 +165,7 @@ def _status_badge(row: Row) -> tuple[tuple[str, str], ...]:
 
 def _note(row: Row) -> Cell:
     """Status and reasons, and what is to be said of the source."""
-    lines = (*row.reasons, *cells.source(row))
+    lines = (*row.reasons, *cells.source(row), *cells.untuned(row))
     return Cell("", row.status if row.status != "ok" else "", badges=_status_badge(row), lines=lines)
 
 

@@ -181,6 +181,15 @@ def test_old_results_are_marked(make_record: Make, changes: dict[str, Any], stat
     assert bool(row.reasons) == (status != "ok")
 
 
+def test_what_was_added_to_a_scenario_that_does_not_list_it_is_not_old(make_record: Make) -> None:
+    added, listed = METHODS.get("scrub", "class-forget").defaults(), SUITE.scenarios["digits"].methods
+    assert "scrub" not in listed
+    for parameters, status in ((added, "ok"), ({**added, "batch_size": added["batch_size"] + 1}, "outdated")):
+        own = recast(make_record("finetune", GOOD), method="scrub", parameters=parameters)
+        rows = by_method([make_record("retrain", GOOD), own], suite=SUITE)
+        assert rows["scrub"].status == status
+
+
 def test_cost_is_a_ratio_to_retraining_of_the_same_seed_on_the_same_machine(make_record: Make) -> None:
     records = [make_record("retrain", GOOD, seed=s, cost=(9.0, c)) for s, c in enumerate((10.0, 40.0, 1.0))]
     records += [make_record("finetune", GOOD, seed=s, cost=(3.0, c)) for s, c in enumerate((1.0, 8.0))]

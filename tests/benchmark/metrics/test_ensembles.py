@@ -12,6 +12,7 @@ from scipy.stats import entropy, norm
 
 from benchmark.contracts import Measured
 from benchmark.metrics.ensembles import (
+    VARIANCE_FLOOR,
     example_epsilons,
     example_kloms,
     forgetting_quality,
@@ -121,6 +122,13 @@ def test_u_lira_counts_ties_by_one_half() -> None:
         ours, theirs = [norm.logpdf(x[i], *of_u) - norm.logpdf(x[i], *of_r) for x in (u, r)]
         areas.append((ours[:, None] > theirs).mean() + 0.5 * (ours[:, None] == theirs).mean())
     assert u_lira_auc(u, r).value == pytest.approx(100 * np.mean(areas))
+
+
+def test_no_variance_is_below_that_of_a_thousandth_of_a_nat() -> None:
+    """A group of equal confidences is a Gaussian of that deviation: what is apart is told apart."""
+    assert pytest.approx(1e-3**2) == VARIANCE_FLOOR
+    near, far = (np.full((4, 1), value) for value in (1e-4, 1.0))
+    assert u_lira_auc(np.zeros((4, 1)), far).value == u_lira_auc(np.zeros((4, 1)), near).value == 100.0
 
 
 def column(*values: float) -> np.ndarray:

@@ -85,7 +85,7 @@ def test_the_page_has_a_row_a_method(make_record: Make, make_page: Callable[...,
     ]  # fmt: skip
     assert "SUITE=smoke SCENARIOS=digits SEEDS=2" in text
     assert "97.0" in rows[2]
-    assert rows[4].endswith("| timeout |")
+    assert rows[4].endswith("| timeout, defaults |")
     assert "- finetune: seed 0: timeout: Error: it was timeout" in text
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
@@ -125,7 +125,12 @@ def test_headings_and_costs(make_record: Make) -> None:
     assert cells.ratio(shared) == "(0.050)"
     assert cells.reads(row) == "retain 10 +y"
     assert cells.reads(msgspec.structs.replace(row, access={})) == "none"
-    assert cells.note(msgspec.structs.replace(row, status="unreliable", code="moved")) == "unreliable, code moved"
+    assert (
+        cells.note(msgspec.structs.replace(row, status="unreliable", code="moved"))
+        == "unreliable, code moved, defaults"
+    )
+    tuned = msgspec.structs.replace(row.origin, provenance="best of 12")
+    assert cells.note(msgspec.structs.replace(row, origin=tuned)) == ""
 
 
 def quadrants(size: int = 20) -> np.ndarray:

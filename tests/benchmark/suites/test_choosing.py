@@ -11,13 +11,13 @@ import pytest
 
 from benchmark.artifacts.context import Context
 from benchmark.discovery import outside
-from benchmark.discovery.methods import METHODS
+from benchmark.discovery.methods import METHODS, package_folder
 from benchmark.errors import InputError
 from benchmark.running.cell import run_cell
 from benchmark.running.plan import make_plan
 from benchmark.running.records import Cell, RecordStore
 from benchmark.running.run_cells import method_of
-from benchmark.suites.choosing import choose, invited
+from benchmark.suites.choosing import choose, invited, left_out, methods_of
 from benchmark.suites.definition import Suite, load_suite
 from benchmark.tuning.search import wanted
 from benchmark.tuning.spaces import spaces
@@ -97,6 +97,29 @@ def test_what_is_known_is_in_no_suite_unless_it_is_named(mine: Path, tmp_path: P
     chosen = choose(load_suite("tuned.toml"), "class-forget", None, None, ["one"]).scenarios
     assert (chosen["digits"].methods["one"], chosen["digits"].provenance["one"]) == ({"lr": 0.25}, "by hand")
     assert chosen["four-gaussians"].methods["one"] == {"lr": 0.5}
+
+
+def test_one_of_ours_joins_a_scenario_that_does_not_list_it_where_it_is_added() -> None:
+    """``digits`` lists its methods, ``four-gaussians`` has all of its task."""
+    smoke_suite = load_suite("smoke")
+    both = choose(smoke_suite, "class-forget", None, ["scrub", "finetune"], []).scenarios
+    assert ["scrub" in both[name].methods for name in ("four-gaussians", "digits")] == [True, False]
+    said = left_out(smoke_suite, "class-forget", None, ["scrub", "finetune"])
+    assert said == ["digits: scrub is not listed; --method scrub adds it"]
+    assert left_out(smoke_suite, None, ["digits"], None) == []
+    with pytest.raises(InputError, match="method 'scrub' is not listed in digits: add it there with --method scrub"):
+        choose(smoke_suite, None, ["digits"], ["scrub"], [])
+    with pytest.raises(InputError, match="unknown method 'scrubb'; did you mean"):
+        choose(smoke_suite, None, ["digits"], ["scrubb"], [])
+    added = choose(smoke_suite, None, ["digits"], None, ["scrub"]).scenarios["digits"]
+    assert added.methods["scrub"] == METHODS.get("scrub", "class-forget").defaults()
+
+
+def test_a_file_of_the_repository_stands_for_its_methods() -> None:
+    path = package_folder("baselines") / "scrub.py"
+    assert invited([f"{path}:scrub"], None)[0] == ["scrub"]
+    assert [info.module for info in methods_of(str(path))] == ["baselines.scrub"] * len(methods_of(str(path)))
+    assert os.environ.get(outside.VARIABLE, "") == ""
 
 
 @pytest.mark.parametrize(
@@ -204,7 +227,7 @@ def test_a_method_from_outside_is_tuned_in_a_suite_of_ones_own(mine: Path, tmp_p
         wanted(suites[0], ["one"], tmp_path / "spaces.toml")
     found = wanted(suites[1], ["one"], tmp_path / "spaces.toml")
     assert [(scenario.name, method) for scenario, method in found] == [("four-gaussians", "one"), ("digits", "one")]
-    with pytest.raises(InputError, match="unknown method with a search space 'one'"):
+    with pytest.raises(InputError, match="method 'one' has no search space: write one"):
         wanted(suites[1], ["one"])
 
 
