@@ -6,6 +6,7 @@ import math
 
 from benchmark.boards.aggregates import CostCell, MetricCell
 from benchmark.boards.board import Row
+from benchmark.discovery.methods import METHODS
 from benchmark.metrics.catalogue import metric
 from benchmark.stats import Interval
 from benchmark.tasks import Task
@@ -159,9 +160,10 @@ def note(row: Row) -> str:
 
 
 def untuned(row: Row) -> list[str]:
-    """Whether a row that competes has its method's defaults, where others are tuned."""
+    """Whether a row that competes has its method's defaults, where others are tuned or search by themselves."""
     competes = row.kind in ("paper", "baseline") and bool(row.origin.parameters)
-    return ["defaults"] if competes and row.origin.provenance == "defaults" else []
+    searches = METHODS.has(row.method, row.task) and "selection" in METHODS.get(row.method, row.task).access.views
+    return ["defaults"] if competes and not searches and row.origin.provenance == "defaults" else []
 
 
 def source(row: Row) -> list[str]:

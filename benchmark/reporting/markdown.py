@@ -75,6 +75,7 @@ def _preamble(task: Task, rows: list[Row], quoted: bool) -> str:
         model = "retrained model" if task.reference == "retrain" else "reference"
         parts.append(f"In brackets behind a value stands its gap to the {model} of the same seed.")
     parts.append("Papers' methods have names in bold.")
+    parts.append("What the notes mean, and what else to look at: `docs/protocol.md`, *Before you believe a row*.")
     return " ".join(parts)
 
 

@@ -165,7 +165,10 @@ def choose(
     """
     chosen = select(suite, task, scenarios, None)
     chosen = with_methods(chosen, [*foreign(only or ()), *added])
+    tasks = {scenario.task for scenario in chosen.scenarios.values()}
     for name in only or ():
+        if not any(METHODS.has(name, each) for each in tasks):
+            raise unknown("method", name, {info.name for info in METHODS.values() if tasks & set(info.tasks)})
         without = not_listing(chosen, name)
         if without and not any(name in scenario.methods for scenario in chosen.scenarios.values()):
             raise InputError(
