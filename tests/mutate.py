@@ -155,15 +155,19 @@ def catcher(folder: Path, mutation: Mutation, near: tuple[str, ...]) -> str:
     """The test that notices the mutation; empty where none does."""
     path = folder / mutation.file
     text = path.read_text("utf-8")
+    by = ""
     lines = text.split("\n")
     lines[mutation.line - 1] = mutation.after
     path.write_text("\n".join(lines), "utf-8")
     try:
         own = [str(found.relative_to(folder)) for found in folder.glob(f"tests/**/test_{path.stem}*.py")]
         steps = ([own] if own else []) + [[*near], ["tests/benchmark"]]
-        return next((found for tests in steps if (found := first_failure(folder, tests))), "")
+        by = next((found for tests in steps if (found := first_failure(folder, tests))), "")
     finally:
         path.write_text(text, "utf-8")
+    if by and first_failure(folder, [by]):
+        raise SystemExit(f"{by} fails without a mutation, too")
+    return by
 
 
 def main() -> None:
@@ -176,7 +180,7 @@ def main() -> None:
     print("| line | before | after | caught by |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "copy"
-        left = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
+        left = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "build", "__pycache__", "*.egg-info")
         shutil.copytree(ROOT, folder, ignore=left)
         caught = 0
         for mutation, near in chosen:
