@@ -13,6 +13,7 @@ import ast
 import copy
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -130,8 +131,8 @@ def drawn(pattern: str, count: int, rng: random.Random) -> list[Mutation]:
     return [rng.choice(by_line[line]) for line in rng.sample(sorted(by_line), count)]
 
 
-def first_failure(folder: Path, tests: list[str]) -> str:
-    """The first test that fails in the copy; empty where none does."""
+def first_failure(folder: Path, tests: list[str], but: list[str]) -> str:
+    """The first of the tests, ``but`` some, that fails in the copy; empty where none does."""
     command = [
         sys.executable,
         "-m",
@@ -145,29 +146,34 @@ def first_failure(folder: Path, tests: list[str]) -> str:
         "--tb=no",
         *tests,
     ]
+    command += [f"--deselect={test}" for test in but]
     own = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, cwd=folder, env={**os.environ, **own}, capture_output=True, text=True, check=False)
-    failed = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0].split()[1] if failed else "" if ran.returncode == 0 else f"pytest ended with {ran.returncode}"
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", ran.stdout, re.MULTILINE)
+    return failed[1] if failed else "" if ran.returncode == 0 else f"pytest ended with {ran.returncode}"
 
 
-def catcher(folder: Path, mutation: Mutation, near: tuple[str, ...]) -> str:
-    """The test that notices the mutation; empty where none does."""
+def catcher(folder: Path, mutation: Mutation, near: tuple[str, ...], but: list[str]) -> str:
+    """The test that notices the mutation; empty where none does. What fails without it, too, is added to ``but``."""
     path = folder / mutation.file
     text = path.read_text("utf-8")
-    by = ""
     lines = text.split("\n")
     lines[mutation.line - 1] = mutation.after
-    path.write_text("\n".join(lines), "utf-8")
-    try:
-        own = [str(found.relative_to(folder)) for found in folder.glob(f"tests/**/test_{path.stem}*.py")]
-        steps = ([own] if own else []) + [[*near], ["tests/benchmark"]]
-        by = next((found for tests in steps if (found := first_failure(folder, tests))), "")
-    finally:
-        path.write_text(text, "utf-8")
-    if by and first_failure(folder, [by]):
-        raise SystemExit(f"{by} fails without a mutation, too")
-    return by
+    own = [str(found.relative_to(folder)) for found in folder.glob(f"tests/**/test_{path.stem}*.py")]
+    for tests in ([own] if own else []) + [[*near], ["tests/benchmark"]]:
+        while True:
+            path.write_text("\n".join(lines), "utf-8")
+            try:
+                found = first_failure(folder, tests, but)
+            finally:
+                path.write_text(text, "utf-8")
+            if not found:
+                break
+            if not first_failure(folder, [found], []):
+                return found
+            print(f"{found} fails without a mutation, too", file=sys.stderr)
+            but.append(found)
+    return ""
 
 
 def main() -> None:
@@ -182,9 +188,9 @@ def main() -> None:
         folder = Path(temporary) / "copy"
         left = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "build", "__pycache__", "*.egg-info")
         shutil.copytree(ROOT, folder, ignore=left)
-        caught = 0
+        caught, but = 0, list[str]()
         for mutation, near in chosen:
-            by = catcher(folder, mutation, near)
+            by = catcher(folder, mutation, near, but)
             caught += bool(by)
             where = f"{mutation.file}:{mutation.line}"
             print(
