@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 
@@ -30,7 +31,7 @@ from benchmark.metrics.fidelity import (
     thinned,
 )
 
-if not fidelity.available():
+if find_spec("torch_fidelity") is None:  # asked apart from the code: a wrong answer of it must not skip its tests
     pytest.skip("torch-fidelity is not installed", allow_module_level=True)
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"

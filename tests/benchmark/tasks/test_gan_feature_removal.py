@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from benchmark.tasks.gan_feature_removal import (
     gates,
 )
 
-if not fidelity.available():
+if find_spec("torch_fidelity") is None:  # asked apart from the code: a wrong answer of it must not skip its tests
     pytest.skip("torch-fidelity is not installed", allow_module_level=True)
 
 TASK = TASKS.get("gan-feature-removal")
