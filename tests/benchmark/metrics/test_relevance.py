@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from benchmark.metrics.relevance import concept_relevances, relevance_in_mask, r
 from benchmark.models.classifiers import ResidualBlock, build_classifier
 from benchmark.models.surgery import state_hash
 
-if not relevance.available():
+if find_spec("zennit") is None:  # asked apart from the code: a wrong answer of it must not skip its tests
     pytest.skip("zennit is not installed", allow_module_level=True)
 
 NETWORKS = {
