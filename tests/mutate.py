@@ -3,7 +3,7 @@
     .venv/bin/python tests/mutate.py --seed 7 --lines 10
 
 takes ten lines of each, some minutes, and prints a Markdown table of what was changed and which test failed. The tests
-nearest to a file run first; only what they let pass is put to the whole suite.
+nearest to a file run first; only what they let pass is put to all tests of the harness.
 """
 
 from __future__ import annotations

@@ -90,8 +90,9 @@ def bench(
     only, more = invited(names(methods), method)
     console = make_console()
     if mine is None:
-        chosen = choose(load_suite(suite), task, names(scenarios), only, more)
-        say(left_out(load_suite(suite), task, names(scenarios), only), console)
+        whole = load_suite(suite)
+        chosen = choose(whole, task, names(scenarios), only, more)
+        say(left_out(whole, task, names(scenarios), set(only or ()) - set(more)), console)
     else:
         chosen, suite = choose(added(mine, suite, scenarios, keep=not dry_run), None, None, only, more), OWN
     within(seeds, 1, 100_000, "seeds")
@@ -239,8 +240,9 @@ def tune(
 
     console = make_console()
     only, more = invited(names(methods), method)
-    chosen = choose(load_suite(suite), task, names(scenarios), None, [*foreign(only or ()), *more])
-    say(left_out(load_suite(suite), task, names(scenarios), [] if more else only), console)
+    whole = load_suite(suite)
+    chosen = choose(whole, task, names(scenarios), None, [*foreign(only or ()), *more])
+    say(left_out(whole, task, names(scenarios), set(only or ()) - set(more)), console)
     session.check_device(device)
     workers = within(pool.default_jobs(chosen.threads, device) if jobs is None else jobs, 1, 1024, "jobs")
     machine()

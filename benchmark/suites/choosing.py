@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -177,10 +177,10 @@ def choose(
     return chosen if only is None else select(chosen, None, None, [*only, *added])
 
 
-def left_out(suite: Suite, task: str | None, scenarios: Sequence[str] | None, only: Sequence[str] | None) -> list[str]:
+def left_out(suite: Suite, task: str | None, scenarios: Sequence[str] | None, only: Iterable[str]) -> list[str]:
     """What is to be said of scenarios that could have a method that was asked for, and do not list it."""
     chosen = select(suite, task, scenarios, None)
-    found = ((name, not_listing(chosen, name)) for name in only or () if name not in foreign([name]))
+    found = ((name, not_listing(chosen, name)) for name in sorted(only) if name not in foreign([name]))
     return [
         f"{', '.join(without)}: {name} is not listed; --method {name} adds it" for name, without in found if without
     ]

@@ -106,7 +106,7 @@ def test_one_of_ours_joins_a_scenario_that_does_not_list_it_where_it_is_added() 
     assert ["scrub" in both[name].methods for name in ("four-gaussians", "digits")] == [True, False]
     said = left_out(smoke_suite, "class-forget", None, ["scrub", "finetune"])
     assert said == ["digits: scrub is not listed; --method scrub adds it"]
-    assert left_out(smoke_suite, None, ["digits"], None) == []
+    assert left_out(smoke_suite, None, ["digits"], []) == []
     with pytest.raises(InputError, match="method 'scrub' is not listed in digits: add it there with --method scrub"):
         choose(smoke_suite, None, ["digits"], ["scrub"], [])
     with pytest.raises(InputError, match="unknown method 'scrubb'; did you mean"):
