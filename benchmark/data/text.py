@@ -18,6 +18,7 @@ import numpy as np
 from benchmark import compat
 from benchmark.data.biased import Biased
 from benchmark.data.decoded import Decoding, decoded
+from benchmark.data.fetching import line
 from benchmark.data.natural import Entry, Published, assembled, in_order, table
 from benchmark.errors import InputError
 
@@ -99,9 +100,8 @@ def _tokenizer(name: str) -> Any:
     try:
         tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # the network, the Hub, the files: each has its own kinds
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(
-            f"tokenizer {name!r} can neither be read nor be downloaded from the Hub ({reason.rstrip('.')}); "
+            f"tokenizer {name!r} can neither be read nor be downloaded from the Hub ({line(error).rstrip('.')}); "
             "set AMENDBENCH_TOKENIZER to a folder that holds it"
         ) from error
     if tokenizer.pad_token is None:

@@ -7,13 +7,12 @@ from torch import Tensor
 
 from benchmark.contracts import Measured
 from benchmark.data import DATA, OWN
-from benchmark.metrics.accuracy import accuracy
-from benchmark.metrics.f1 import macro_f1
 from benchmark.rescoring import known_data
 from benchmark.rescoring.kept import Kept
 from benchmark.rescoring.reported import Claim
 from benchmark.running.arrays import ArraysError
 from benchmark.tasks.bias_correction import BiasCorrection
+from benchmark.tasks.correcting import scores
 
 #: What takes the network itself, its activations, or the method's concept vector.
 NOT_KEPT = {
@@ -42,19 +41,8 @@ def rescored(scenario: BiasCorrection, claim: Claim, kept: Kept) -> dict[str, Me
     theirs = _legitimate(scenario, biased, classes)
     legitimate = torch.isin(labels, torch.tensor(theirs, dtype=torch.int64))
     _check_data(scenario, labels, attacked_labels, legitimate, theirs)
-    found = {
-        "accuracy.clean": accuracy(logits, labels),
-        "accuracy.attacked": accuracy(attacked, attacked_labels),
-        "f1.clean": macro_f1(logits, labels),
-        "f1.attacked": macro_f1(attacked, attacked_labels),
-        "accuracy.legitimate": accuracy(logits[legitimate], labels[legitimate]),
-    }
-    same, under = accuracy(logits[~legitimate], labels[~legitimate]), found["accuracy.attacked"]
-    if same.value is None or under.value is None or scenario.data.startswith(UNPAIRED):
-        return found | dict.fromkeys(("attack.cost", "attack.success"), Measured(None, 0))
-    others = attacked_labels != biased
-    pulled = accuracy(attacked[others], torch.full_like(attacked_labels[others], biased))
-    return found | {"attack.cost": Measured(same.value - under.value, under.n), "attack.success": pulled}
+    paired = not scenario.data.startswith(UNPAIRED)
+    return scores(logits, labels, attacked, attacked_labels, biased, theirs, paired=paired)
 
 
 def _legitimate(scenario: BiasCorrection, biased: int, classes: int) -> tuple[int, ...]:

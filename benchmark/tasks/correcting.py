@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -185,7 +186,7 @@ def evaluate(scenario: BiasCorrection, seed: int, base: nn.Module, amended: nn.M
     data = data_of(scenario, seed, context.device)
     logits, labels = outputs(amended, data.test.clean)
     attacked, attacked_labels = outputs(amended, data.test.attacked)
-    metrics = scores(logits, labels, attacked, attacked_labels, data)
+    metrics = scores(logits, labels, attacked, attacked_labels, data.biased, data.legitimate, paired=data.paired)
     network = bare(amended, base, scenario)
     metrics |= sensitivity(network, scenario, data, data.test)
     last = data_of(scenario, seed, context.device, scenario.corrected[-1])
@@ -218,7 +219,8 @@ def _wanted(
     found: dict[str, Measured] = {}
     if scenario.second is not None:
         data = data_of(scenario, seed, context.device, 1)
-        own = scores(logits, labels, *outputs(amended, data.test.attacked), data)
+        attacked = outputs(amended, data.test.attacked)
+        own = scores(logits, labels, *attacked, data.biased, data.legitimate, paired=data.paired)
         own |= sensitivity(bare(amended, base, scenario), scenario, data, data.test)
         found = {f"{name}@second": own[name] for name in OF_SECOND}
     if scenario.entanglement:
@@ -230,10 +232,17 @@ def _wanted(
 
 
 def scores(
-    logits: Tensor, labels: Tensor, attacked: Tensor, attacked_labels: Tensor, data: Attacked
+    logits: Tensor,
+    labels: Tensor,
+    attacked: Tensor,
+    attacked_labels: Tensor,
+    biased: int,
+    theirs: Sequence[int],
+    *,
+    paired: bool,
 ) -> dict[str, Measured]:
-    """The metrics that need logits and labels only."""
-    legitimate = torch.isin(labels, torch.tensor(data.legitimate, dtype=torch.int64))
+    """The metrics that need logits (N, C) and labels (N,) only, clean and attacked; ``theirs``: legitimate classes."""
+    legitimate = torch.isin(labels, torch.tensor(theirs, dtype=torch.int64))
     found = {
         "accuracy.clean": accuracy(logits, labels),
         "accuracy.attacked": accuracy(attacked, attacked_labels),
@@ -242,10 +251,10 @@ def scores(
         "accuracy.legitimate": accuracy(logits[legitimate], labels[legitimate]),
     }
     same, under = accuracy(logits[~legitimate], labels[~legitimate]), found["accuracy.attacked"]
-    if same.value is None or under.value is None or not data.paired:  # other samples: a difference says nothing
+    if same.value is None or under.value is None or not paired:  # other samples: a difference says nothing
         return {**found, **dict.fromkeys(("attack.cost", "attack.success"), Measured(None, 0))}
-    others = attacked_labels != data.biased
-    pulled = accuracy(attacked[others], torch.full_like(attacked_labels[others], data.biased))
+    others = attacked_labels != biased
+    pulled = accuracy(attacked[others], torch.full_like(attacked_labels[others], biased))
     return {**found, "attack.cost": Measured(same.value - under.value, under.n), "attack.success": pulled}
 
 

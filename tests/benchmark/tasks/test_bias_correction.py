@@ -954,7 +954,7 @@ def test_the_arrays_give_the_same_metrics_again(name: str, context: Context) -> 
         assert torch.equal(labels, data.test.clean.labels)
         assert torch.equal(others, data.test.attacked.labels)
         assert int(arrays["biased"]) == 0
-        again = correcting.scores(logits, labels, attacked, others, data)
+        again = correcting.scores(logits, labels, attacked, others, data.biased, data.legitimate, paired=data.paired)
         assert len(again) == 7
         assert again == {name: found.metrics[name] for name in again}
 
@@ -1018,7 +1018,9 @@ def tiny() -> Attacked:
 def test_scores_by_hand(tiny: Attacked) -> None:
     labels, attacked_labels = torch.tensor([0, 0, 1, 2, 3, 3]), torch.tensor([0, 0, 3, 3])
     logits, attacked = said([0, 3, 1, 1, 3, 3]), said([0, 0, 0, 3])
-    found = correcting.scores(logits, labels, attacked, attacked_labels, tiny)
+    found = correcting.scores(
+        logits, labels, attacked, attacked_labels, tiny.biased, tiny.legitimate, paired=tiny.paired
+    )
     assert found == {
         "accuracy.clean": (pytest.approx(400 / 6), 6),
         "accuracy.attacked": (75.0, 4),
@@ -1033,18 +1035,24 @@ def test_scores_by_hand(tiny: Attacked) -> None:
 def test_what_an_attack_costs_and_whom_it_pulls(tiny: Attacked) -> None:
     labels, others = torch.tensor([1, 2, 0, 3, 3, 3]), torch.tensor([0, 3, 3, 3])
     clean = said([2, 1, 0, 3, 3, 3])  # only legitimate classes are confused: it is not the attack's doing
-    found = correcting.scores(clean, labels, said([0, 0, 0, 1]), others, tiny)
+    found = correcting.scores(
+        clean, labels, said([0, 0, 0, 1]), others, tiny.biased, tiny.legitimate, paired=tiny.paired
+    )
     assert found["attack.cost"] == (75.0, 4)
     assert found["attack.success"] == (pytest.approx(200 / 3), 3)
     assert found["accuracy.legitimate"] == (0.0, 2)
-    found = correcting.scores(clean, labels, said([3, 3, 3, 3]), others, tiny)
+    found = correcting.scores(
+        clean, labels, said([3, 3, 3, 3]), others, tiny.biased, tiny.legitimate, paired=tiny.paired
+    )
     assert (found["attack.cost"], found["attack.success"]) == ((25.0, 4), (0.0, 3))
 
 
 def test_scores_without_legitimate_classes(tiny: Attacked) -> None:
     labels = torch.tensor([0, 1, 2, 3])
     plain = dataclasses.replace(tiny, legitimate=(), biased=3)
-    found = correcting.scores(said([0, 1, 2, 0]), labels, said([3, 3, 2, 0]), labels, plain)
+    found = correcting.scores(
+        said([0, 1, 2, 0]), labels, said([3, 3, 2, 0]), labels, plain.biased, plain.legitimate, paired=plain.paired
+    )
     assert found["accuracy.legitimate"] == (None, 0)
     assert found["attack.cost"] == (50.0, 4)
     assert found["attack.success"] == (pytest.approx(200 / 3), 3)
@@ -1054,7 +1062,7 @@ def test_what_is_not_a_number_is_neither_right_nor_pulled(tiny: Attacked) -> Non
     labels, others = torch.tensor([0, 3]), torch.tensor([0, 3])
     broken = said([0, 0])
     broken[:, 2] = torch.nan
-    found = correcting.scores(said([0, 3]), labels, broken, others, tiny)
+    found = correcting.scores(said([0, 3]), labels, broken, others, tiny.biased, tiny.legitimate, paired=tiny.paired)
     assert found["accuracy.attacked"] == (0.0, 2)
     assert found["f1.attacked"] == (0.0, 2)
     assert found["attack.success"] == (0.0, 1)

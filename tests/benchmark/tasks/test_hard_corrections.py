@@ -181,7 +181,9 @@ def test_the_second_is_judged_as_the_first_would_be(context: Context) -> None:
     assert set(found) == set(TASK.metrics) | SECOND
     data = correcting.data_of(settings, 0, torch.device("cpu"), 1)
     logits, labels = correcting.outputs(model, data.test.clean)
-    own = correcting.scores(logits, labels, *correcting.outputs(model, data.test.attacked), data)
+    own = correcting.scores(
+        logits, labels, *correcting.outputs(model, data.test.attacked), data.biased, data.legitimate, paired=data.paired
+    )
     own |= concept_metrics.sensitivity(model, settings, data, data.test)
     assert {name: found[f"{name}@second"] for name in correcting.OF_SECOND} == {n: own[n] for n in correcting.OF_SECOND}
     base = correcting.base_model(settings, 0, context)
